@@ -1,0 +1,23 @@
+"""The yardsticks that stand in every table."""
+
+from typing import TYPE_CHECKING
+
+from pyg_mtrec._lazy import lazy
+
+if TYPE_CHECKING:
+    from pyg_mtrec.baselines.ease import EASE as EASE
+    from pyg_mtrec.baselines.item_knn import ItemKNN as ItemKNN
+    from pyg_mtrec.baselines.popularity import Popularity as Popularity
+
+_NAMES = {
+    "EASE": "ease",
+    "ItemKNN": "item_knn",
+    "Popularity": "popularity",
+}
+__all__ = [
+    "EASE",
+    "ItemKNN",
+    "Popularity",
+]
+
+__getattr__, __dir__ = lazy(__name__, _NAMES)

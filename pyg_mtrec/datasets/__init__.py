@@ -1,0 +1,44 @@
+"""Raw files to HeteroData: one class per data set."""
+
+from typing import TYPE_CHECKING
+
+from pyg_mtrec._lazy import lazy
+
+if TYPE_CHECKING:
+    from pyg_mtrec.datasets.amazon_book import AmazonBook as AmazonBook
+    from pyg_mtrec.datasets.amazon_office import AmazonOffice as AmazonOffice
+    from pyg_mtrec.datasets.amazon_video_games_2014 import AmazonVideoGames as AmazonVideoGames
+    from pyg_mtrec.datasets.ciao import Ciao as Ciao
+    from pyg_mtrec.datasets.epinions import Epinions as Epinions
+    from pyg_mtrec.datasets.from_tables import from_tables as from_tables
+    from pyg_mtrec.datasets.gowalla import Gowalla as Gowalla
+    from pyg_mtrec.datasets.lastfm import LastFM as LastFM
+    from pyg_mtrec.datasets.planted import Planted as Planted
+    from pyg_mtrec.datasets.yelp2018 import Yelp2018 as Yelp2018
+
+_NAMES = {
+    "AmazonBook": "amazon_book",
+    "AmazonOffice": "amazon_office",
+    "AmazonVideoGames": "amazon_video_games_2014",
+    "Ciao": "ciao",
+    "Epinions": "epinions",
+    "Gowalla": "gowalla",
+    "LastFM": "lastfm",
+    "Planted": "planted",
+    "Yelp2018": "yelp2018",
+    "from_tables": "from_tables",
+}
+__all__ = [
+    "AmazonBook",
+    "AmazonOffice",
+    "AmazonVideoGames",
+    "Ciao",
+    "Epinions",
+    "Gowalla",
+    "LastFM",
+    "Planted",
+    "Yelp2018",
+    "from_tables",
+]
+
+__getattr__, __dir__ = lazy(__name__, _NAMES)

@@ -1,0 +1,32 @@
+"""A batch and representations to one loss."""
+
+from typing import TYPE_CHECKING
+
+from pyg_mtrec._lazy import lazy
+
+if TYPE_CHECKING:
+    from pyg_mtrec.tasks.alignment_uniformity import AlignmentUniformity as AlignmentUniformity
+    from pyg_mtrec.tasks.bpr import BPR as BPR
+    from pyg_mtrec.tasks.link_prediction import LinkPrediction as LinkPrediction
+    from pyg_mtrec.tasks.rating_regression import RatingRegression as RatingRegression
+    from pyg_mtrec.tasks.same_category import SameCategory as SameCategory
+    from pyg_mtrec.tasks.task import Task as Task
+
+_NAMES = {
+    "AlignmentUniformity": "alignment_uniformity",
+    "BPR": "bpr",
+    "LinkPrediction": "link_prediction",
+    "RatingRegression": "rating_regression",
+    "SameCategory": "same_category",
+    "Task": "task",
+}
+__all__ = [
+    "AlignmentUniformity",
+    "BPR",
+    "LinkPrediction",
+    "RatingRegression",
+    "SameCategory",
+    "Task",
+]
+
+__getattr__, __dir__ = lazy(__name__, _NAMES)

@@ -1,0 +1,78 @@
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _setting(default: Any, help: str, **metadata: Any) -> Any:
+    if isinstance(default, list):
+        return field(
+            default_factory=lambda: list(default), metadata={"help": help, **metadata}
+        )
+    return field(default=default, metadata={"help": help, **metadata})
+
+
+@dataclass
+class Settings:
+    r"""Everything that decides a run: defaults < TOML file < flags of ``pyg-mtrec train``.
+
+    Every field is a key of ``config.toml`` and, with ``-`` for ``_``, a flag of the command line.
+    This module imports no torch, so that ``--help`` answers at once.
+    """
+
+    dataset: str = _setting("planted", "data set to train on", room="datasets")
+    interactions: str | None = _setting(
+        None, "CSV of your own interactions (columns user, item[, rating][, time])"
+    )
+    social: str | None = _setting(None, "CSV of user-user links (columns user, friend)")
+    item_groups: str | None = _setting(
+        None, "CSV of item categories (columns item, category)"
+    )
+    root: str | None = _setting(
+        None, "folder with one folder per data set, raw files in DIR/NAME/raw"
+    )
+    encoder: str = _setting("mf", "encoder of users and items", room="nn.encoders")
+    dim: int = _setting(32, "width of the embedding tables")
+    layers: int = _setting(3, "number of propagation layers of a graph encoder")
+    tasks: list[str] = _setting(
+        [], "tasks, the main one first (default: the data set's)", metavar="NAME"
+    )
+    balancer: str = _setting(
+        "pmtrec", "rule that combines the tasks' gradients", room="balancing"
+    )
+    alpha: float = _setting(1.06, "task focusing of PMTRec: growth per epoch, >= 1")
+    tau: float = _setting(1e-3, "temperature of PMTRec, a gradient norm, > 0")
+    scale: str = _setting(
+        "mean", "scale of PMTRec's combined gradient", choices=("mean", "sum")
+    )
+    at: str = _setting(
+        "embedding",
+        "where the tasks' gradients are combined",
+        choices=("embedding", "representation"),
+    )
+    epochs: int = _setting(100, "largest number of epochs")
+    patience: int = _setting(10, "epochs without a gain on validation before stopping")
+    batch_size: int = _setting(2048, "interactions per step")
+    lr: float = _setting(0.005, "learning rate of Adam")
+    weight_decay: float = _setting(1e-5, "weight decay of Adam, added after balancing")
+    topk: list[int] = _setting([5, 10, 20, 40], "cut-offs of the ranking metrics", metavar="K")
+    select_metric: str = _setting("recall@20", "validation metric that selects the epoch")
+    valid_users: int = _setting(2000, "users in the validation sample of every epoch")
+    split: str | None = _setting(
+        None,
+        "how interactions are split (default: the data set's)",
+        choices=("random", "per-user", "time", "leave-last-out", "given"),
+    )
+    message_edges: str = _setting(
+        "train", "edges that messages travel at test time", choices=("train", "train+val")
+    )
+    protocol: str = _setting(
+        "split",
+        "split: select on validation; paper: select as the data set's paper did;"
+        " authors: also the released code's regularisation",
+        choices=("split", "paper", "authors"),
+    )
+    ease_l2: float = _setting(250.0, "ridge of the EASE yardstick (the default is not tuned)")
+    seed: int = _setting(0, "seed of split, initial tables and sampling")
+    device: str = _setting("auto", "device to train on", choices=("auto", "cpu", "cuda"))
+    threads: int | None = _setting(None, "CPU threads (default: torch's choice)")
+    tensorboard: bool = _setting(False, "also log to TensorBoard under RUN_DIR")
+    out: str | None = _setting(None, "run directory (default: runs/DATASET-ENCODER-BALANCER)")

@@ -1,0 +1,26 @@
+"""HeteroData to HeteroData: filters, splits and operators."""
+
+from typing import TYPE_CHECKING
+
+from pyg_mtrec._lazy import lazy
+
+if TYPE_CHECKING:
+    from pyg_mtrec.transforms.k_core import KCore as KCore
+    from pyg_mtrec.transforms.normalized_adjacency import NormalizedAdjacency as NormalizedAdjacency
+    from pyg_mtrec.transforms.permute_ids import PermuteIds as PermuteIds
+    from pyg_mtrec.transforms.split_interactions import SplitInteractions as SplitInteractions
+
+_NAMES = {
+    "KCore": "k_core",
+    "NormalizedAdjacency": "normalized_adjacency",
+    "PermuteIds": "permute_ids",
+    "SplitInteractions": "split_interactions",
+}
+__all__ = [
+    "KCore",
+    "NormalizedAdjacency",
+    "PermuteIds",
+    "SplitInteractions",
+]
+
+__getattr__, __dir__ = lazy(__name__, _NAMES)
