@@ -8,16 +8,19 @@ if TYPE_CHECKING:
     from pyg_mtrec.gradients.gradient_collector import GradientCollector as GradientCollector
     from pyg_mtrec.gradients.row_gradients import RowGradients as RowGradients
     from pyg_mtrec.gradients.task_gradients import TaskGradients as TaskGradients
+    from pyg_mtrec.gradients.update import Update as Update
 
 _NAMES = {
     "GradientCollector": "gradient_collector",
     "RowGradients": "row_gradients",
     "TaskGradients": "task_gradients",
+    "Update": "update",
 }
 __all__ = [
     "GradientCollector",
     "RowGradients",
     "TaskGradients",
+    "Update",
 ]
 
 __getattr__, __dir__ = lazy(__name__, _NAMES)

@@ -40,6 +40,9 @@ class Settings:
     )
     alpha: float = _setting(1.06, "task focusing of PMTRec: growth per epoch, >= 1")
     tau: float = _setting(1e-3, "temperature of PMTRec, a gradient norm, > 0")
+    mask_inactive: bool = _setting(
+        False, "PMTRec: softmax over the tasks that touch a row, not over all"
+    )
     scale: str = _setting(
         "mean", "scale of PMTRec's combined gradient", choices=("mean", "sum")
     )
@@ -69,6 +72,19 @@ class Settings:
         "split: select on validation; paper: select as the data set's paper did;"
         " authors: also the released code's regularisation",
         choices=("split", "paper", "authors"),
+    )
+    auxiliary: str = _setting(
+        "anchored",
+        "auxiliary batches: anchored on the main batch's users and items, or from their own edges",
+        choices=("anchored", "own"),
+    )
+    comparison: str = _setting(
+        "auto",
+        "also train the single task and the plain sum (auto: on the embedded default only)",
+        choices=("auto", "on", "off"),
+    )
+    yardsticks: list[str] = _setting(
+        ["popularity", "ease"], "baselines that stand beside the result", room="baselines"
     )
     ease_l2: float = _setting(250.0, "ridge of the EASE yardstick (the default is not tuned)")
     seed: int = _setting(0, "seed of split, initial tables and sampling")

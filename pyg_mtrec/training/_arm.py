@@ -1,0 +1,118 @@
+"""One arm of an experiment: tables, encoder, tasks and rule, trained from the run's seed."""
+
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import nn
+from torch_geometric.data import HeteroData
+
+from pyg_mtrec.balancing import PMTRec, Sum
+from pyg_mtrec.gradients import GradientCollector
+from pyg_mtrec.loader import MultiTaskLoader
+from pyg_mtrec.metrics import DotProductScorer, RankingEvaluator
+from pyg_mtrec.nn import Adjacency, NodeEmbedding
+from pyg_mtrec.nn.encoders import MF, NGCF, Encoder, LightGCN
+from pyg_mtrec.tasks import BPR, Task
+from pyg_mtrec.tasks._resolve import task_from_name
+from pyg_mtrec.training._data import SplitData, generator
+from pyg_mtrec.training.multi_task_step import MultiTaskStep
+from pyg_mtrec.training.settings import Settings
+from pyg_mtrec.training.trainer import Trainer
+from pyg_mtrec.transforms import NormalizedAdjacency
+
+
+class Arm:
+    r"""What is trained: built from settings, so that arms differ in tasks and rule only."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        tasks: list[str],
+        balancer: str,
+        data: SplitData,
+        device: torch.device,
+    ) -> None:
+        self.name, self.settings, self.device = name, settings, device
+        train = data.train.to(str(device))
+        self.embedding = NodeEmbedding.from_data(train, settings.dim, seed=settings.seed).to(device)
+        self.encoder = _encoder(settings, device)
+        self.tasks = {task: _task(task, settings, train).to(device) for task in tasks}
+        self.adj_dict = self._adj_dict(train)
+        draws = generator(settings, device, 1)
+        self.loader = MultiTaskLoader(
+            {task: module.sampler(train, draws) for task, module in self.tasks.items()},
+            batch_size=settings.batch_size,
+            generator=draws,
+        )
+        self.step = MultiTaskStep(
+            GradientCollector(self.embedding, self.encoder, self.tasks, at=settings.at),
+            _balancer(balancer, settings),
+            self.adj_dict,
+        )
+
+    def trainer(self, evaluator: RankingEvaluator, **kwargs: Any) -> Trainer:
+        r"""Returns the trainer; ``kwargs`` are its checkpoint, history and the like."""
+        owners: list[nn.Module] = [self.embedding, self.encoder, *self.tasks.values()]
+        authors = self.settings.protocol == "authors"
+        optimizer = torch.optim.Adam(
+            [parameter for owner in owners for parameter in owner.parameters()],
+            lr=self.settings.lr,
+            weight_decay=0.0 if authors else self.settings.weight_decay,
+            fused=True,
+        )
+        return Trainer(
+            self.step,
+            self.loader,
+            optimizer,
+            lambda: evaluator(self.scorer()).metrics,
+            select=self.settings.select_metric,
+            epochs=self.settings.epochs,
+            patience=self.settings.patience,
+            title=self.name,
+            **kwargs,
+        )
+
+    @torch.no_grad()
+    def scorer(self, split: HeteroData | None = None) -> DotProductScorer:
+        r"""Ranks by the current weights, with the message edges of a split (default: train)."""
+        adj_dict = self.adj_dict if split is None else self._adj_dict(split.to(str(self.device)))
+        x_dict = self.encoder(self.embedding(), adj_dict).x_dict
+        return DotProductScorer(x_dict["user"].detach(), x_dict["item"].detach())
+
+    def _adj_dict(self, data: HeteroData) -> dict[Any, Adjacency]:
+        if self.encoder.local:
+            return {}
+        authors = self.settings.protocol == "authors" and self.settings.encoder == "ngcf"
+        transform = NormalizedAdjacency(normalization="authors" if authors else "sym")
+        return Adjacency.dict_from(transform(data))
+
+
+def _encoder(settings: Settings, device: torch.device) -> Encoder:
+    if settings.encoder == "lightgcn":
+        return LightGCN(settings.layers)
+    if settings.encoder == "ngcf":
+        laplacian = "authors" if settings.protocol == "authors" else "paper"
+        return NGCF(
+            settings.dim,
+            settings.layers,
+            laplacian=laplacian,
+            generator=generator(settings, device, 2),
+        ).to(device)
+    return MF()
+
+
+def _task(name: str, settings: Settings, data: HeteroData) -> Task:
+    task = task_from_name(name, data)
+    if isinstance(task, BPR) and settings.protocol == "authors":
+        task.l2 = settings.weight_decay  # the released codes penalise the batch's rows instead
+    return task
+
+
+def _balancer(name: str, settings: Settings) -> Sum | PMTRec:
+    if name == "sum":
+        return Sum()
+    return PMTRec(
+        settings.alpha, settings.tau, mask_inactive=settings.mask_inactive, scale=settings.scale
+    )

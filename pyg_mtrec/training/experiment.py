@@ -1,0 +1,196 @@
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from pyg_mtrec._errors import InputError
+from pyg_mtrec.baselines import EASE, ItemKNN, Popularity
+from pyg_mtrec.metrics import RankingEvaluator, RankingResult, Scorer
+from pyg_mtrec.runs import Checkpoint, RunDirectory
+from pyg_mtrec.training._arm import Arm
+from pyg_mtrec.training._data import MAIN, SplitData, load_data
+from pyg_mtrec.training._report import Clock, describe, num_labels, versions
+from pyg_mtrec.training.settings import Settings
+
+
+def run_experiment(
+    settings: Settings,
+    run: RunDirectory,
+    resume: bool = False,
+    echo: Callable[[str], None] = print,
+    progress: bool = True,
+) -> dict[str, Any]:
+    r"""Loads, splits, trains, evaluates and writes the run directory.
+
+    Validation selects the epoch; the test set is read once, at the end. With the embedded
+    default (``planted``), or with ``comparison="on"``, the same encoder is also trained on the
+    main task alone and on the plain sum of the tasks, from the same tables, splits and seeds.
+
+    Args:
+        settings: What to run.
+        run: Where to write.
+        resume: Continue a run of the same settings that was interrupted.
+        echo: Takes the lines that tell what happens.
+        progress: Whether to show progress bars on standard error.
+
+    Returns:
+        The content of ``results.json``.
+
+    Raises:
+        InputError: If the settings or the data are wrong; nothing half-written is left.
+    """
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    device = resolve_device(settings.device)
+    clock = Clock()
+    with clock("load"):
+        data = load_data(settings)
+        sample = evaluator(settings, data, "val", settings.valid_users)
+        test = evaluator(settings, data, "test")
+        arms = _arms(settings, data, device)
+    run.prepare(asdict(settings), resume)
+    for line in describe(settings, data, device):
+        echo(line)
+    _save_ids(run, data)
+
+    table: dict[str, RankingResult] = {}
+    for name in settings.yardsticks:
+        with clock(name):
+            try:
+                table[name] = test(_yardstick(name, settings, data))
+            except InputError as error:
+                echo(f"{name} is left out: {error}")
+    main, trained = arms[-1], {}
+    for arm in arms:
+        own = arm is main
+        with clock(arm.name):
+            trainer = arm.trainer(
+                sample,
+                checkpoint=run.checkpoint if own else Checkpoint(run.path / f"arm-{arm.name}.pt"),
+                history=run.history if own else None,
+                loggers=[_tensorboard(run)] if own and settings.tensorboard else [],
+                progress=progress,
+            )
+            best = trainer.fit(resume)
+        trained[arm.name] = {
+            "epoch": trainer.stopping.best_epoch,
+            "epochs": trainer.epoch,
+            "value": best[settings.select_metric],
+            "seconds": trainer.seconds,
+        }
+    with clock("evaluate"):
+        for arm in arms:
+            table[arm.name] = test(arm.scorer(data.test))
+        valid = evaluator(settings, data, "val")(main.scorer())
+        if data.oracle is not None:
+            table["oracle"] = test(data.oracle)
+
+    result = table[main.name]
+    on_test = data.val is data.test
+    results = {
+        **versions(),
+        "dataset": data.provenance,
+        "split": {
+            "strategy": data.strategy,
+            "seed": settings.seed,
+            "protocol": settings.protocol,
+            "message_edges": settings.message_edges,
+            "train": data.train[MAIN].num_edges,
+            "val": num_labels(data.val),
+            "test": num_labels(data.test),
+        },
+        "settings": asdict(settings),
+        "masking": "training interactions" + ("" if on_test else " and validation interactions"),
+        "metrics": RankingResult.definitions(),
+        "selection": {
+            "split": "test" if on_test else f"validation, {settings.valid_users} users at most",
+            "metric": settings.select_metric,
+            "epoch": trained[main.name]["epoch"],
+            "value": trained[main.name]["value"],
+        },
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "seconds": clock.seconds,
+        "valid": valid.metrics,
+        "test": result.metrics,
+        "buckets": result.buckets,
+        "users": {
+            "evaluated": result.users.numel(),
+            "without_labels": result.num_users_without_labels,
+        },
+        **{name: table[name].metrics for name in settings.yardsticks if name in table},
+        "comparison": {name: ranked.metrics for name, ranked in table.items()},
+        "arms": trained,
+    }
+    scorer = main.scorer(data.test)
+    run.save_tensors("model", {"user_x": scorer.user_x.cpu(), "item_x": scorer.item_x.cpu()})
+    run.save_tensors("test_users", {"users": result.users, "metrics": result.per_user})
+    run.plot_curve()
+    run.plot_comparison(results["comparison"], settings.select_metric)
+    run.write_results(results)
+    return results
+
+
+def evaluator(
+    settings: Settings, data: SplitData, split: str, max_users: int | None = None
+) -> RankingEvaluator:
+    r"""Returns the evaluator of a split; the sample of ``max_users`` is fixed by the seed."""
+    select = int(settings.select_metric.rpartition("@")[2])
+    return RankingEvaluator(
+        getattr(data, split),
+        k=sorted({*settings.topk, select}),
+        max_users=max_users,
+        seed=settings.seed,
+    )
+
+
+def resolve_device(name: str) -> torch.device:
+    r"""Returns the device of ``auto``, ``cpu`` or ``cuda``."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("'--device cuda' found no GPU: pass '--device cpu' or 'auto'")
+    return torch.device(name)
+
+
+def _arms(settings: Settings, data: SplitData, device: torch.device) -> list[Arm]:
+    wanted = [(settings.balancer, data.tasks, settings.balancer)]
+    default = settings.dataset == "planted" and settings.interactions is None
+    if settings.comparison == "on" or (settings.comparison == "auto" and default):
+        others = [("single task", data.tasks[:1], "sum"), ("sum", data.tasks, "sum")]
+        wanted = [other for other in others if other[1:] != wanted[0][1:]] + wanted
+    return [
+        Arm(name, settings, tasks, balancer, data, device) for name, tasks, balancer in wanted
+    ]
+
+
+def _yardstick(name: str, settings: Settings, data: SplitData) -> Scorer:
+    if name == "ease":
+        return EASE(data.test, l2=settings.ease_l2)
+    return ItemKNN(data.test) if name == "item-knn" else Popularity(data.test)
+
+
+def _tensorboard(run: RunDirectory) -> Callable[[dict[str, float]], None]:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError(
+            "'--tensorboard' needs an extra: pip install 'pyg-mtrec[tensorboard]'"
+        ) from error
+    writer = SummaryWriter(str(run.path / "tensorboard"))
+
+    def log(row: dict[str, float]) -> None:
+        for key, value in row.items():
+            writer.add_scalar(key, value, int(row["epoch"]))
+        writer.flush()
+
+    return log
+
+
+def _save_ids(run: RunDirectory, data: SplitData) -> None:
+    ids = {name: data.train[name].raw_id for name in ("user", "item")}
+    tables = getattr(data.train, "raw_id_tables", {})
+    run.save_tensors("ids", {"raw_id": ids, "tables": tables})
+
+    run.save_tensors("seen", {"edge_index": data.test[MAIN].seen_edge_index})
