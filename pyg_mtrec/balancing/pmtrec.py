@@ -1,8 +1,8 @@
 import math
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.balancing.balancer import Balancer
@@ -111,7 +111,7 @@ class PMTRec(Balancer):
         Returns:
             The combined gradient :math:`[R, d]`.
         """
-        norms = grads.square().sum(dim=-1).sqrt()  # [T, R]
+        norms = vector_norm(grads, dim=-1)  # [T, R]
         if self.relative:
             norms = norms / _live_mean([norms])
         return self._combine(grads, self.weights(norms, epoch=epoch))

@@ -86,7 +86,7 @@ class Planted(InMemoryDataset):
         num_items: Number of items (default: one per 30 interactions, at least 200).
         seed: Seed of the world, not negative (default: 0).
         transform: Applied at every access.
-        pre_transform: Applied once, before saving.
+        pre_transform: Applied once, when the data set is made.
         force_reload: Whether to draw again although the file is there (default: ``False``).
 
     Raises:
@@ -132,12 +132,15 @@ class Planted(InMemoryDataset):
         self._check()
         self._in_memory = root is None
         path = None if root is None else os.path.expanduser(os.fspath(root))
-        super().__init__(path, transform, pre_transform, force_reload=force_reload)
+        # The file holds the world as drawn, so that it suits every `pre_transform`.
+        super().__init__(path, transform, force_reload=force_reload)
         if path is None:
-            data = self._draw()
-            self._data = data if pre_transform is None else pre_transform(data)
+            self._data = self._draw()
         else:
             self.load(self.processed_paths[0], data_cls=HeteroData)
+        if pre_transform is not None:
+            self.pre_transform = pre_transform
+            self._data = pre_transform(self._graph)
 
     def _check(self) -> None:
         for key, least in (("num_users", 1), ("num_items", 4)):
@@ -168,11 +171,8 @@ class Planted(InMemoryDataset):
 
     def process(self) -> None:
         r"""Draws the world and saves it."""
-        data = self._draw()
-        if self.pre_transform is not None:
-            data = self.pre_transform(data)
         path = self.processed_paths[0]
-        self.save([data], f"{path}.part")
+        self.save([self._draw()], f"{path}.part")
         os.replace(f"{path}.part", path)  # a killed run leaves no half-written file
 
     @property

@@ -47,6 +47,12 @@ class ForwardPass:
         self.tables, self.dense = dict(tables), dict(encoder.named_parameters())
         self.kept: Grads = {}
         self.ids = _ids_per_table(tasks, batches)
+        for node_type in self.ids:
+            if node_type not in tables:
+                raise InputError(
+                    f"a task reads {node_type!r}, but there is no table for node type"
+                    f" {node_type!r} (found {sorted(tables)})"
+                )
         gathered = {n: _leaf(tables[n].detach(), ids) for n, ids in self.ids.items()}
         if self.local:
             self.leaves = gathered

@@ -2,6 +2,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from pyg_mtrec.gradients.row_gradients import RowGradients
 
@@ -33,5 +34,5 @@ class TaskGradients:
 
     def norms(self, table: str) -> Tensor:
         r"""Returns the norms :math:`\|G_t[e]\|_2` of a table's rows, shape :math:`[T, R]`."""
-        grads = self.rows[table].grads
-        return self.reduce(grads.square().sum(dim=-1)).sqrt()
+        norms = vector_norm(self.rows[table].grads, dim=-1)
+        return norms if self.reduce is identity else self.reduce(norms.square()).sqrt()

@@ -98,7 +98,7 @@ def _encoder(settings: Settings, device: torch.device) -> Encoder:
             settings.dim,
             settings.layers,
             laplacian=laplacian,
-            generator=generator(settings, device, 2),
+            generator=generator(settings, torch.device("cpu"), 2),
         ).to(device)
     return MF()
 
@@ -107,6 +107,8 @@ def _task(name: str, settings: Settings, data: HeteroData) -> Task:
     task = task_from_name(name, data)
     if isinstance(task, BPR) and settings.protocol == "authors":
         task.l2 = settings.weight_decay  # the released codes penalise the batch's rows instead
+    if settings.auxiliary == "own" and hasattr(task, "anchored"):
+        task.anchored = False
     return task
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mtrec import datasets
@@ -32,21 +31,9 @@ class SplitData:
     oracle: Scorer | None = None
 
 
-class _Permuted:
-    r"""A scorer over original ids, read through permuted ones."""
-
-    def __init__(self, scorer: Scorer, users: Tensor, items: Tensor) -> None:
-        self.scorer, self.users, self.items = scorer, users, items
-        self.num_items = scorer.num_items
-
-    def score(self, user_ids: Tensor) -> Tensor:
-        users = self.users[user_ids.cpu()]
-        return self.scorer.score(users)[:, self.items].to(user_ids.device)
-
-
 def load_data(settings: Settings) -> SplitData:
     r"""Loads, permutes and splits the data set that the settings name."""
-    oracle: Scorer | None = None
+    dataset: Any = None
     if settings.interactions is not None:
         data, tasks, strategy, provenance = _from_tables(settings)
     else:
@@ -60,11 +47,8 @@ def load_data(settings: Settings) -> SplitData:
             "known": dataset.known,
             "report": dataset.report,
         }
-        if hasattr(dataset, "oracle"):
-            oracle = dataset.oracle()
     data = PermuteIds(seed=settings.seed)(data)
-    if oracle is not None:
-        oracle = _Permuted(oracle, data["user"].raw_id, data["item"].raw_id)
+    oracle = dataset.oracle(data) if hasattr(dataset, "oracle") else None
     strategy = settings.split or strategy
     on_test = strategy == "given" and settings.protocol != "split"
     split = SplitInteractions(

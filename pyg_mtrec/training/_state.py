@@ -2,19 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 if TYPE_CHECKING:
     from pyg_mtrec.training.trainer import Trainer
-
-
-def _generators(trainer: "Trainer") -> dict[str, torch.Generator]:
-    owners = trainer.modules
-    return {
-        name: generator
-        for name, owner in owners.items()
-        if isinstance(generator := getattr(owner, "generator", None), torch.Generator)
-    }
 
 
 def save_state(trainer: "Trainer") -> dict[str, Any]:
@@ -29,7 +18,6 @@ def save_state(trainer: "Trainer") -> dict[str, Any]:
         "modules": {name: module.state_dict() for name, module in trainer.modules.items()},
         "optimizer": trainer.optimizer.state_dict(),
         "loader": trainer.loader.state_dict(),
-        "generators": {name: g.get_state() for name, g in _generators(trainer).items()},
         "seconds": dict(trainer.seconds),
     }
 
@@ -46,6 +34,4 @@ def load_state(trainer: "Trainer", state: dict[str, Any]) -> None:
         module.load_state_dict(state["modules"][name])
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.loader.load_state_dict(state["loader"])
-    for name, generator in _generators(trainer).items():
-        generator.set_state(state["generators"][name])
     trainer.seconds = state["seconds"]

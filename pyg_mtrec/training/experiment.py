@@ -102,7 +102,7 @@ def run_experiment(
         },
         "settings": asdict(settings),
         "masking": "training interactions" + ("" if on_test else " and validation interactions"),
-        "metrics": RankingResult.definitions(),
+        "metrics": dict(RankingEvaluator.definitions),
         "selection": {
             "split": "test" if on_test else f"validation, {settings.valid_users} users at most",
             "metric": settings.select_metric,
