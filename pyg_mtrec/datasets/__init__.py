@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pyg_mtrec.datasets.amazon_video_games_2014 import AmazonVideoGames as AmazonVideoGames
     from pyg_mtrec.datasets.ciao import Ciao as Ciao
     from pyg_mtrec.datasets.epinions import Epinions as Epinions
-    from pyg_mtrec.datasets.from_tables import from_tables as from_tables
+    from pyg_mtrec.datasets._from_tables import from_tables as from_tables
     from pyg_mtrec.datasets.gowalla import Gowalla as Gowalla
     from pyg_mtrec.datasets.lastfm import LastFM as LastFM
     from pyg_mtrec.datasets.planted import Planted as Planted
@@ -26,7 +26,7 @@ _NAMES = {
     "LastFM": "lastfm",
     "Planted": "planted",
     "Yelp2018": "yelp2018",
-    "from_tables": "from_tables",
+    "from_tables": "_from_tables",
 }
 __all__ = [
     "AmazonBook",

@@ -6,7 +6,7 @@ from pyg_mtrec._lazy import lazy
 
 if TYPE_CHECKING:
     from pyg_mtrec.training.early_stopping import EarlyStopping as EarlyStopping
-    from pyg_mtrec.training.evaluate_run import evaluate_run as evaluate_run
+    from pyg_mtrec.training.evaluation import evaluate_run as evaluate_run
     from pyg_mtrec.training.experiment import run_experiment as run_experiment
     from pyg_mtrec.training.multi_task_step import MultiTaskStep as MultiTaskStep
     from pyg_mtrec.training.settings import Settings as Settings
@@ -17,7 +17,7 @@ _NAMES = {
     "MultiTaskStep": "multi_task_step",
     "Settings": "settings",
     "Trainer": "trainer",
-    "evaluate_run": "evaluate_run",
+    "evaluate_run": "evaluation",
     "run_experiment": "experiment",
 }
 __all__ = [

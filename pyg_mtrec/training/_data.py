@@ -47,6 +47,11 @@ def load_data(settings: Settings) -> SplitData:
             "known": dataset.known,
             "report": dataset.report,
         }
+    if settings.split == "time" and getattr(dataset, "time_is_position", False):
+        raise InputError(
+            f"'time' of '{settings.dataset}' is a position in each user's own history, which no"
+            " common moment can split: take '--split leave-last-out' or 'random'"
+        )
     data = PermuteIds(seed=settings.seed)(data)
     oracle = dataset.oracle(data) if hasattr(dataset, "oracle") else None
     strategy = settings.split or strategy
@@ -69,6 +74,8 @@ def open_dataset(module: str, root: str | None, **kwargs: Any) -> Any:
     r"""Opens the data set of a module name under ``root/module``."""
     names = {value: key for key, value in datasets._NAMES.items()}
     cls = getattr(import_module(f"pyg_mtrec.datasets.{module}"), names[module])
+    if root is not None and not Path(root).is_dir():
+        raise InputError(f"'--root' needs to be a folder (found none at '{root}')")
     if root is None and module != "planted":
         raise InputError(
             f"data set '{module.replace('_', '-')}' needs a folder: pass '--root DIR' with raw"

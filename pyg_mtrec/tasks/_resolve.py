@@ -1,0 +1,78 @@
+from collections.abc import Callable
+from difflib import get_close_matches
+
+from torch_geometric.data import HeteroData
+from torch_geometric.typing import EdgeType
+
+from pyg_mtrec._errors import InputError
+from pyg_mtrec.tasks.alignment_uniformity import AlignmentUniformity
+from pyg_mtrec.tasks.bpr import BPR
+from pyg_mtrec.tasks.link_prediction import LinkPrediction
+from pyg_mtrec.tasks.rating_regression import RatingRegression
+from pyg_mtrec.tasks.same_category import SameCategory
+from pyg_mtrec.tasks.task import Task
+
+MAIN: EdgeType = ("user", "interacts", "item")
+# What a task needs, for the message to whom it is not offered.
+_NEEDS = {
+    "bpr": f"the relation {MAIN}",
+    "alignment-uniformity": f"the relation {MAIN}",
+    "rating-regression": f"'rating' on the relation {MAIN}",
+    "social": "a relation ('user', ..., 'user')",
+    "same-category": "the relation ('item', 'in', 'category')",
+}
+
+
+def task_names(data: HeteroData) -> list[str]:
+    r"""Returns the names of the tasks that the data can supervise."""
+    return list(_offers(data))
+
+
+def task_from_name(name: str, data: HeteroData) -> Task:
+    r"""Makes a task with its default settings.
+
+    Args:
+        name: A name of :func:`task_names`.
+        data: The training graph.
+
+    Raises:
+        InputError: If the data cannot supervise such a task, or no task has this name.
+    """
+    offers = _offers(data)
+    if name in offers:
+        return offers[name]()
+    if name in _NEEDS:
+        found = ", ".join(str(edge_type) for edge_type in data.edge_types) or "no relation"
+        raise InputError(f"task {name!r} needs {_NEEDS[name]} (the data has {found})")
+    near = get_close_matches(name.lower(), [*offers, *_NEEDS], n=1, cutoff=0.0)
+    raise InputError(
+        f"unknown task {name!r}: did you mean {near[0]!r}? (this data offers"
+        f" {', '.join(offers) or 'none'})"
+    )
+
+
+def _offers(data: HeteroData) -> dict[str, Callable[[], Task]]:
+    found: dict[str, Callable[[], Task]] = {}
+    if MAIN in data.edge_types:
+        found["bpr"] = BPR
+        found["alignment-uniformity"] = AlignmentUniformity
+        if "rating" in data[MAIN]:
+            found["rating-regression"] = lambda: RatingRegression.from_data(data)
+    for edge_type in data.edge_types:
+        src, relation, dst = edge_type
+        kebab = relation.replace("_", "-")
+        if src == "item" and relation == "in":
+            found.setdefault(f"same-{dst.replace('_', '-')}", _same(edge_type))
+        elif src == dst and src in ("user", "item") and not relation.startswith("rev_"):
+            if src == "user":
+                found.setdefault("social", _link(edge_type))
+            found.setdefault(kebab, _link(edge_type))
+    return found
+
+
+def _link(edge_type: EdgeType) -> Callable[[], Task]:
+    return lambda: LinkPrediction(edge_type)
+
+
+def _same(edge_type: EdgeType) -> Callable[[], Task]:
+    return lambda: SameCategory(edge_type)

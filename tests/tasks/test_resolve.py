@@ -1,0 +1,112 @@
+import pytest
+import torch
+from bank import IN_CATEGORY, MAIN, TRUSTS, graphs
+from torch_geometric.data import HeteroData
+
+from pyg_mtrec._errors import InputError
+from pyg_mtrec.tasks import BPR, AlignmentUniformity, LinkPrediction, RatingRegression, SameCategory
+from pyg_mtrec.tasks._resolve import task_from_name, task_names
+
+
+def test_what_each_graph_offers():
+    offered = {name: task_names(data) for name, data in graphs().items()}
+    main = ["bpr", "alignment-uniformity"]
+    rated = [*main, "rating-regression"]
+    assert offered["plain"] == [*rated, "social", "trusts", "also-viewed", "same-category"]
+    assert offered["one_relation"] == main
+    assert offered["user_without_items"] == [*rated, "social", "trusts"]
+    assert offered["behaviours"] == rated  # views, carts and the reverse relation offer none
+    assert task_names(HeteroData()) == []
+
+
+@pytest.mark.parametrize("name", sorted(graphs()))
+def test_every_offered_task_can_sample_and_lose(name):
+    from pyg_mtrec.loader import MultiTaskLoader
+    from pyg_mtrec.nn.encoders import Representations
+
+    data = graphs()[name]
+    generator = torch.Generator().manual_seed(0)
+    tasks = {task_name: task_from_name(task_name, data) for task_name in task_names(data)}
+    samplers = {task_name: task.sampler(data, generator) for task_name, task in tasks.items()}
+    x = Representations(
+        {
+            node_type: torch.randn(data[node_type].num_nodes, 3, generator=generator)
+            for node_type in data.node_types
+        }
+    )
+    for batches in MultiTaskLoader(samplers, 5, generator):
+        for task_name, task in tasks.items():
+            assert bool(task(batches[task_name], x).isfinite())
+
+
+def test_names_become_tasks():
+    data = graphs()["plain"]
+    assert type(task_from_name("bpr", data)) is BPR
+    assert type(task_from_name("alignment-uniformity", data)) is AlignmentUniformity
+    assert type(task_from_name("rating-regression", data)) is RatingRegression
+    for name, edge_type in (
+        ("social", TRUSTS),
+        ("trusts", TRUSTS),
+        ("also-viewed", ("item", "also_viewed", "item")),
+    ):
+        task = task_from_name(name, data)
+        assert type(task) is LinkPrediction and task.edge_type == edge_type
+    task = task_from_name("same-category", data)
+    assert type(task) is SameCategory and task.edge_type == IN_CATEGORY
+
+
+def test_other_groups_and_relations_have_names_of_their_own():
+    data = graphs()["one_relation"]
+    data["brand"].num_nodes = 2
+    one = torch.tensor([[0, 1], [0, 1]])
+    for edge_type in (
+        ("item", "in", "brand"),
+        ("user", "rev_knows", "user"),
+        ("user", "works_with", "user"),
+        ("user", "social", "user"),
+    ):
+        data[edge_type].edge_index = one
+    assert task_names(data)[2:] == ["same-brand", "social", "works-with"]
+    assert task_from_name("social", data).edge_type == ("user", "works_with", "user")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("socail", "social"),
+        ("BPR", "bpr"),
+        ("same_category", "same-category"),
+        ("also_viewed", "also-viewed"),
+        ("rating", "rating-regression"),
+        ("zzz", None),
+    ],
+)
+def test_an_unknown_name_gets_the_nearest(name, meant):
+    data = graphs()["plain"]
+    with pytest.raises(InputError) as error:
+        task_from_name(name, data)
+    text = str(error.value)
+    assert text.startswith(f"unknown task {name!r}: did you mean ") and "\n" not in text
+    assert meant is None or f"did you mean {meant!r}" in text
+    assert ", ".join(task_names(data)) in text
+
+
+@pytest.mark.parametrize(
+    ("graph", "name", "need"),
+    [
+        ("one_relation", "same-category", "('item', 'in', 'category')"),
+        ("one_relation", "social", "('user', ..., 'user')"),
+        ("one_relation", "rating-regression", "'rating'"),
+    ],
+)
+def test_a_task_that_the_data_cannot_supervise(graph, name, need):
+    data = graphs()[graph]
+    with pytest.raises(InputError) as error:
+        task_from_name(name, data)
+    text = str(error.value)
+    assert text.startswith(f"task {name!r} needs") and need in text and str(MAIN) in text
+
+
+def test_no_relation_at_all():
+    with pytest.raises(InputError, match=r"task 'bpr' needs .* \(the data has no relation\)"):
+        task_from_name("bpr", HeteroData())
