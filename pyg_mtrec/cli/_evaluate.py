@@ -1,0 +1,50 @@
+"""``pyg-mtrec evaluate``: a finished run, ranked again."""
+
+import argparse
+from typing import Any
+
+from pyg_mtrec.cli import _table
+from pyg_mtrec.runs import RunDirectory
+from pyg_mtrec.runs._labels import metric_label
+
+
+def run(arguments: argparse.Namespace) -> None:
+    directory = RunDirectory(arguments.run_dir)
+    results = directory.read_results()  # before torch takes its seconds
+    from pyg_mtrec.training.evaluation import evaluate_run
+
+    print(report(evaluate_run(directory, arguments.root), results))
+
+
+def report(found: dict[str, Any], results: dict[str, Any]) -> str:
+    r"""Returns the tables of all metrics and of the history lengths."""
+    test = found["test"]
+    names = list(dict.fromkeys(metric.partition("@")[0] for metric in test))
+    cut_offs = sorted({int(metric.rpartition("@")[2]) for metric in test})
+    by_cut_off = [
+        [metric_label(name), *(_table.number(test.get(f"{name}@{k}")) for k in cut_offs)]
+        for name in names
+    ]
+    parts = [_table.render(["test", *(f"@{k}" for k in cut_offs)], by_cut_off)]
+    selected = results["selection"]["metric"].rpartition("@")[2]
+    shown = [f"{name}@{selected}" for name in ("recall", "ndcg") if f"{name}@{selected}" in test]
+    if found.get("buckets") and shown:
+        by_bucket = [
+            [
+                bucket,
+                f"{int(values['users']):,}" if "users" in values else "-",
+                *(_table.number(values.get(metric)) for metric in shown),
+            ]
+            for bucket, values in found["buckets"].items()
+        ]
+        header = ["training interactions", "users", *(metric_label(metric) for metric in shown)]
+        parts.append(_table.render(header, by_bucket))
+    parts.append(_table.definitions(names, results.get("metrics", {})))
+    recorded = found["recorded"]
+    apart = max(abs(test[name] - recorded[name]) for name in test if name in recorded)
+    parts.append(
+        "same numbers as in results.json"
+        if apart < 5e-7
+        else f"results.json holds other numbers: they differ by up to {apart:.2g}"
+    )
+    return "\n\n".join(parts)
