@@ -50,5 +50,5 @@ class Balancer(nn.Module, ABC):
             f"'{type(self).__name__}' weighs gradients, not losses: call 'update' instead"
         )
 
-    def reset(self) -> None:  # noqa: B027
+    def reset(self) -> None:
         r"""Forgets everything learnt from earlier steps; a rule without state has nothing to do."""

@@ -13,9 +13,9 @@ _MAX_LOG_FOCUS = 600.0
 
 
 class PMTRec(Balancer):
-    r"""The per-user and per-item task weighting of `"Personalized Multi-task Training for
-    Recommender System" <https://arxiv.org/abs/2407.21364>`_.
+    r"""Weighs the tasks anew for every user and item (`paper <https://arxiv.org/abs/2407.21364>`_).
 
+    The rule of "Personalized Multi-task Training for Recommender System" (Yang et al., 2024).
     For every row :math:`e` (one user or one item), with the tasks' gradients :math:`G_t[e]`, task
     0 being the main task, in epoch :math:`s`:
 
@@ -75,7 +75,9 @@ class PMTRec(Balancer):
             raise InputError(f"'alpha' needs to be at least 1 in 'PMTRec' (got {alpha})")
         for name, value in (("scale", scale), ("dense", dense)):
             if value not in ("mean", "sum"):
-                raise InputError(f"{name!r} needs to be 'mean' or 'sum' in 'PMTRec' (got {value!r})")
+                raise InputError(
+                    f"{name!r} needs to be 'mean' or 'sum' in 'PMTRec' (got {value!r})"
+                )
         self.alpha, self.tau = alpha, tau
         self.mask_inactive, self.scale = mask_inactive, scale
         self.relative, self.dense = relative, dense

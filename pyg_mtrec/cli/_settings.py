@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def resolve(flags: Mapping[str, Any], config: str | None, resume: bool) -> Setti
         raise InputError("'--dataset' and '--interactions' exclude each other: pass one of them")
     given = {**(_read(Path(config)) if config is not None else {}), **flags}
     settings = Settings(**given)
-    out = settings.out or _default_out(settings)
+    out = settings.out or _default_out(settings, resume)
     before = Path(out, "config.toml")
     if resume and before.is_file():
         settings = Settings(**{**_read(before), **given})
@@ -67,11 +68,16 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
-def _default_out(settings: Settings) -> str:
+def _default_out(settings: Settings, resume: bool) -> str:
     name = settings.dataset
     if settings.interactions is not None:
         name = Path(settings.interactions).stem
-    return str(Path("runs", f"{name}-{settings.encoder}-{settings.balancer}"))
+    base = f"{name}-{settings.encoder}-{settings.balancer}"
+    names = (Path("runs", base if i == 1 else f"{base}-{i}") for i in count(1))
+    taken = list(takewhile(lambda path: Path(path, "config.toml").exists(), names))
+    if resume and taken:
+        return str(taken[-1])
+    return str(Path("runs", f"{base}-{len(taken) + 1}" if taken else base))
 
 
 def _check_numbers(settings: Settings) -> None:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from pyg_mtrec._lazy import lazy
 
 if TYPE_CHECKING:
+    from pyg_mtrec.datasets._from_tables import from_tables as from_tables
     from pyg_mtrec.datasets.amazon_book import AmazonBook as AmazonBook
     from pyg_mtrec.datasets.amazon_office import AmazonOffice as AmazonOffice
     from pyg_mtrec.datasets.amazon_video_games_2014 import AmazonVideoGames as AmazonVideoGames
     from pyg_mtrec.datasets.ciao import Ciao as Ciao
     from pyg_mtrec.datasets.epinions import Epinions as Epinions
-    from pyg_mtrec.datasets._from_tables import from_tables as from_tables
     from pyg_mtrec.datasets.gowalla import Gowalla as Gowalla
     from pyg_mtrec.datasets.lastfm import LastFM as LastFM
     from pyg_mtrec.datasets.planted import Planted as Planted

@@ -14,7 +14,8 @@ def unique_rows(ids: Tensor, static: bool) -> Tensor:
         The :math:`R` distinct ids; if ``static``, :math:`[n]` with zeros behind them.
     """
     if not static:
-        return torch.unique(ids)
+        distinct: Tensor = torch.unique(ids)
+        return distinct
     if ids.numel() == 0:
         return ids
     ordered = ids.sort(stable=True).values

@@ -1,6 +1,5 @@
 """One arm of an experiment: tables, encoder, tasks and rule, trained from the run's seed."""
 
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -108,7 +107,7 @@ def _task(name: str, settings: Settings, data: HeteroData) -> Task:
     if isinstance(task, BPR) and settings.protocol == "authors":
         task.l2 = settings.weight_decay  # the released codes penalise the batch's rows instead
     if settings.auxiliary == "own" and hasattr(task, "anchored"):
-        task.anchored = False
+        setattr(task, "anchored", False)  # noqa: B010 (a module's attributes are typed as modules)
     return task
 
 
@@ -116,5 +115,8 @@ def _balancer(name: str, settings: Settings) -> Sum | PMTRec:
     if name == "sum":
         return Sum()
     return PMTRec(
-        settings.alpha, settings.tau, mask_inactive=settings.mask_inactive, scale=settings.scale
+        settings.alpha,
+        settings.tau,
+        mask_inactive=settings.mask_inactive,
+        scale="sum" if settings.scale == "sum" else "mean",
     )

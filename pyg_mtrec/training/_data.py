@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch_geometric.data import HeteroData
@@ -14,6 +14,7 @@ from pyg_mtrec._errors import InputError
 from pyg_mtrec.metrics import Scorer
 from pyg_mtrec.training.settings import Settings
 from pyg_mtrec.transforms import PermuteIds, SplitInteractions
+from pyg_mtrec.transforms.split_interactions import MessageEdges, Strategy
 
 MAIN = ("user", "interacts", "item")
 
@@ -57,17 +58,15 @@ def load_data(settings: Settings) -> SplitData:
     strategy = settings.split or strategy
     on_test = strategy == "given" and settings.protocol != "split"
     split = SplitInteractions(
-        strategy=strategy,
+        strategy=cast(Strategy, strategy),
         seed=settings.seed,
-        message_edges=settings.message_edges,
-        **({"val_fraction": 0.0} if on_test else {}),
+        message_edges=cast(MessageEdges, settings.message_edges),
+        val_fraction=0.0 if on_test else 0.1,
     )
     train, val, test = split(data)
     if on_test:
         val = test  # as these papers did; the result says so
-    return SplitData(
-        train, val, test, settings.tasks or tasks, strategy, provenance, oracle
-    )
+    return SplitData(train, val, test, settings.tasks or tasks, strategy, provenance, oracle)
 
 
 def open_dataset(module: str, root: str | None, **kwargs: Any) -> Any:

@@ -58,7 +58,7 @@ def num_labels(data: HeteroData) -> int:
 def describe(settings: Settings, data: SplitData, device: torch.device) -> list[str]:
     r"""Returns the lines that open a run."""
     report = data.provenance["report"]
-    dropped = report.get("duplicates_dropped", 0)
+    dropped = report.get("duplicates_dropped", report.get("interacts_duplicates_dropped", 0))
     users, items = data.train["user"].num_nodes, data.train["item"].num_nodes
     rule = settings.balancer
     if rule == "pmtrec":
@@ -69,6 +69,9 @@ def describe(settings: Settings, data: SplitData, device: torch.device) -> list[
         + (f" ({dropped:,} duplicates dropped)" if dropped else ""),
         f"split: {data.strategy}, seed {settings.seed};"
         f" {num_labels(data.val):,} to validate on, {num_labels(data.test):,} to test on"
-        + ("; the epoch is SELECTED ON TEST, as the protocol asks" if data.val is data.test else ""),
-        f"{settings.encoder}, d = {settings.dim}, tasks: {', '.join(data.tasks)}; {rule}; on {device}",
+        + (
+            "; the epoch is SELECTED ON TEST, as the protocol asks" if data.val is data.test else ""
+        ),
+        f"{settings.encoder}, d = {settings.dim}, tasks: {', '.join(data.tasks)};"
+        f" {rule}; on {device}",
     ]

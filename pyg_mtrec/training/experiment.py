@@ -160,9 +160,7 @@ def _arms(settings: Settings, data: SplitData, device: torch.device) -> list[Arm
     if settings.comparison == "on" or (settings.comparison == "auto" and default):
         others = [("single task", data.tasks[:1], "sum"), ("sum", data.tasks, "sum")]
         wanted = [other for other in others if other[1:] != wanted[0][1:]] + wanted
-    return [
-        Arm(name, settings, tasks, balancer, data, device) for name, tasks, balancer in wanted
-    ]
+    return [Arm(name, settings, tasks, balancer, data, device) for name, tasks, balancer in wanted]
 
 
 def _yardstick(name: str, settings: Settings, data: SplitData) -> Scorer:

@@ -4,9 +4,7 @@ from typing import Any
 
 def _setting(default: Any, help: str, **metadata: Any) -> Any:
     if isinstance(default, list):
-        return field(
-            default_factory=lambda: list(default), metadata={"help": help, **metadata}
-        )
+        return field(default_factory=lambda: list(default), metadata={"help": help, **metadata})
     return field(default=default, metadata={"help": help, **metadata})
 
 
@@ -23,9 +21,7 @@ class Settings:
         None, "CSV of your own interactions (columns user, item[, rating][, time])"
     )
     social: str | None = _setting(None, "CSV of user-user links (columns user, friend)")
-    item_groups: str | None = _setting(
-        None, "CSV of item categories (columns item, category)"
-    )
+    item_groups: str | None = _setting(None, "CSV of item categories (columns item, category)")
     root: str | None = _setting(
         None, "folder with one folder per data set, raw files in DIR/NAME/raw"
     )
@@ -35,17 +31,13 @@ class Settings:
     tasks: list[str] = _setting(
         [], "tasks, the main one first (default: the data set's)", metavar="NAME"
     )
-    balancer: str = _setting(
-        "pmtrec", "rule that combines the tasks' gradients", room="balancing"
-    )
+    balancer: str = _setting("pmtrec", "rule that combines the tasks' gradients", room="balancing")
     alpha: float = _setting(1.06, "task focusing of PMTRec: growth per epoch, >= 1")
     tau: float = _setting(1e-3, "temperature of PMTRec, a gradient norm, > 0")
     mask_inactive: bool = _setting(
         False, "PMTRec: softmax over the tasks that touch a row, not over all"
     )
-    scale: str = _setting(
-        "mean", "scale of PMTRec's combined gradient", choices=("mean", "sum")
-    )
+    scale: str = _setting("mean", "scale of PMTRec's combined gradient", choices=("mean", "sum"))
     at: str = _setting(
         "embedding",
         "where the tasks' gradients are combined",

@@ -12,9 +12,7 @@ from pyg_mtrec.balancing import PMTRec, Sum
 from pyg_mtrec.gradients import RowGradients, TaskGradients
 
 
-def by_rows(
-    grads: Tensor, alpha: float, tau: float, epoch: int, mask: bool = False
-) -> np.ndarray:
+def by_rows(grads: Tensor, alpha: float, tau: float, epoch: int, mask: bool = False) -> np.ndarray:
     """The paper's equations, one row at a time, in float64."""
     g = grads.numpy().astype(np.float64)
     out = np.zeros(g.shape[1:])
@@ -88,9 +86,7 @@ def test_float32_within_tolerance(grads: Tensor, alpha: float, tau: float, epoch
     assert error.size == 0 or error.max() <= 1e-6 * steep * max(1.0, largest)
 
 
-def _clear_rows(
-    grads: Tensor, alpha: float, tau: float, epoch: int, margin: float
-) -> Tensor:
+def _clear_rows(grads: Tensor, alpha: float, tau: float, epoch: int, margin: float) -> Tensor:
     logits = grads.norm(dim=-1) / tau
     logits[0] *= alpha**epoch
     if grads.size(0) == 1:

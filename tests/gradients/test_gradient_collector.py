@@ -111,7 +111,10 @@ def full_gradients(x_of, parameters: list[Tensor], found: dict[str, Batch]) -> l
     for batch in found.values():
         grads = torch.autograd.grad(dense_bpr(x_of(), batch), parameters, allow_unused=True)
         out.append(
-            [torch.zeros_like(p) if g is None else g for g, p in zip(grads, parameters, strict=True)]
+            [
+                torch.zeros_like(p) if g is None else g
+                for g, p in zip(grads, parameters, strict=True)
+            ]
         )
     return out
 
@@ -171,7 +174,9 @@ def test_sum_is_one_backward_of_the_summed_loss(
     tables, found = embedding(), batches(5)
     adj_dict, dense = adjacency()
     params = dict(tables.weight_dict.items())
-    MultiTaskStep(GradientCollector(tables, encoder, tasks(), at=at), rule, adj_dict)(found, epoch=1)
+    MultiTaskStep(GradientCollector(tables, encoder, tasks(), at=at), rule, adj_dict)(
+        found, epoch=1
+    )
     layers = 0 if encoder.local else 2
     total = sum(dense_bpr(dense_lightgcn(params, dense, layers), b) for b in found.values())
     expected = torch.autograd.grad(total, [params["user"], params["item"]])

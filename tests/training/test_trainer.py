@@ -51,9 +51,7 @@ def die_after(monkeypatch: pytest.MonkeyPatch, saves: int, before: bool) -> None
 
 
 def run(settings: Settings, path: Path, resume: bool = False) -> dict[str, Any]:
-    return run_experiment(
-        settings, RunDirectory(path), resume, echo=lambda _: None, progress=False
-    )
+    return run_experiment(settings, RunDirectory(path), resume, echo=lambda _: None, progress=False)
 
 
 @pytest.mark.parametrize(

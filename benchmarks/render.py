@@ -1,0 +1,191 @@
+"""Writes the committed results into the tables of README and docs.
+
+    python -m benchmarks.render            fills every table
+    python -m benchmarks.render --check    changes nothing, exits 1 if a table is stale
+
+A table stands between two comments, in Markdown
+
+    <!-- table: quality -->
+    <!-- /table -->
+
+and in reStructuredText
+
+    .. table: quality
+
+    .. /table
+
+Results lie under benchmarks/results/. ``NAME.json`` or ``NAME.seedN.json`` is the results.json of
+a run of ``pyg-mtrec train``; the seeds of one name are averaged. ``multi_task_step.json`` and
+``full_ranking.json`` are what the scripts in benchmarks/speed/ write.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyg_mtrec.runs._labels import arm_label, metric_label
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PUBLISHED = ROOT / "benchmarks" / "paper" / "published.json"
+METRICS = ("recall@20", "ndcg@20")
+MARKDOWN = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
+RST = re.compile(r"(^\.\. table: ([\w-]+)\n)(.*?)(^\.\. /table)", re.DOTALL | re.MULTILINE)
+
+
+@dataclass
+class Table:
+    """Rows of text, and lines that stand below them."""
+
+    header: list[str]
+    rows: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+
+    def markdown(self) -> str:
+        lines = [self.header, ["---"] * len(self.header), *self.rows]
+        table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        return table + "".join(f"\n{note}\n" for note in self.notes)
+
+    def rst(self) -> str:
+        lines = ["", ".. list-table::", "   :header-rows: 1", ""]
+        for row in [self.header, *self.rows]:
+            cells = [f"{'-' if i else '* -'} {cell}".rstrip() for i, cell in enumerate(row)]
+            lines += [f"   {cell:>{len(cell) + 2 * bool(i)}}" for i, cell in enumerate(cells)]
+        return "\n".join([*lines, "", *(f"{note}\n" for note in self.notes)]) + "\n"
+
+
+def _load(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def _runs() -> dict[str, list[dict[str, Any]]]:
+    """Experiment to the results of its seeds."""
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        content = _load(path)
+        if "comparison" in content:
+            runs.setdefault(re.sub(r"\.seed\d+$", "", path.stem), []).append(content)
+    return runs
+
+
+def _mean(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.4f}"
+    return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
+
+
+def _published(name: str, runs: list[dict[str, Any]]) -> tuple[list[str] | None, str]:
+    """The paper's row for a data set, and whether ours reaches it."""
+    papers = _load(PUBLISHED) if PUBLISHED.exists() else {}
+    settings = runs[0]["settings"]
+    if name not in papers or (settings["encoder"], settings["balancer"]) != ("mf", "pmtrec"):
+        return None, ""
+    row = ["", "PMTRec, as published", *(f"{papers[name][m]:.4f}" for m in METRICS), ""]
+    ours = {m: statistics.mean(run["test"][m] for run in runs) for m in METRICS}
+    below = [metric_label(m) for m in METRICS if ours[m] < papers[name][m]]
+    verdict = f"not reached in {' and '.join(below)}" if below else "reached"
+    return row, f"{name}: the published number ({papers[name]['source']}) is {verdict}."
+
+
+def quality() -> Table:
+    """Every experiment: its baselines, its arms and what the paper says."""
+    rows, notes = [], []
+    for runs in _runs().values():
+        settings, name = runs[0]["settings"], runs[0]["dataset"]["name"]
+        title = f"{name}, {settings['encoder']}, d = {settings['dim']}"
+        for arm in runs[0]["comparison"]:
+            found = [run["comparison"][arm] for run in runs if arm in run["comparison"]]
+            values = [_mean([metrics[m] for metrics in found]) for m in METRICS]
+            rows.append([title, arm_label(arm), *values, str(len(found))])
+            title = ""
+        published, verdict = _published(name, runs)
+        if published:
+            rows.append(published)
+            notes.append(verdict)
+    header = ["data, encoder", "ranked by", *map(metric_label, METRICS), "seeds"]
+    return Table(header, rows, notes)
+
+
+def step() -> Table:
+    """One training step of every arm."""
+    path = RESULTS / "multi_task_step.json"
+    if not path.exists():
+        return Table([], [])
+    found = _load(path)
+    rows = [
+        [arm, f"{found['ms_per_step'][arm]:.1f}", f"{found['s_per_epoch'][arm]:.1f}"]
+        for arm in found["ms_per_step"]
+    ]
+    ratios = "; ".join(f"{name} {value:.2f}" for name, value in found["ratio"].items())
+    machine = found["machine"]
+    notes = [
+        f"Data: {found['data']}. Ratios, medians over interleaved rounds: {ratios}.",
+        f"{machine['processor']}, {machine['threads']} thread(s), torch {machine['torch']}.",
+    ]
+    return Table(["step", "ms per step", "s per epoch"], rows, notes)
+
+
+def ranking() -> Table:
+    """The full ranking of a large catalogue."""
+    path = RESULTS / "full_ranking.json"
+    if not path.exists():
+        return Table([], [])
+    found = _load(path)
+    names = {
+        "users": "users",
+        "items": "items",
+        "seconds": "seconds",
+        "bound_seconds": "seconds to form every score once",
+        "peak_mb_above_model": "peak MB above the model",
+    }
+    rows = [[title, f"{found[key]:,}"] for key, title in names.items()]
+    note = f"Data: {found['data']}, d = {found['dim']}, {found['threads']} threads, "
+    return Table(["full ranking", ""], rows, [f"{note}torch {found['torch']}."])
+
+
+TABLES: dict[str, Callable[[], Table]] = {"quality": quality, "step": step, "ranking": ranking}
+
+
+def fill(text: str, pattern: re.Pattern[str]) -> str:
+    """Returns the text with all of its tables filled."""
+
+    def replace(match: re.Match[str]) -> str:
+        opening, name, _, closing = match.groups()
+        table, markdown = TABLES[name](), pattern is MARKDOWN
+        if not table.rows:
+            code = "`" if markdown else "``"
+            where = f"{code}{RESULTS.relative_to(ROOT)}/{code}"
+            return f"{opening}\nNot measured yet: no results under {where}.\n\n{closing}"
+        content = f"\n{table.markdown()}\n" if markdown else table.rst()
+        return opening + content + closing
+
+    return pattern.sub(replace, text)
+
+
+def main() -> None:
+    """Fills the tables or checks them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="exit 1 if a table is stale")
+    check = parser.parse_args().check
+    stale = []
+    for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.rst"))]:
+        text = path.read_text()
+        filled = fill(text, MARKDOWN if path.suffix == ".md" else RST)
+        if filled != text:
+            stale.append(str(path.relative_to(ROOT)))
+            if not check:
+                path.write_text(filled)
+    if check and stale:
+        sys.exit(f"stale tables in {', '.join(stale)}: run python -m benchmarks.render")
+    print(f"{'filled' if stale else 'up to date'}: {', '.join(stale) or 'all tables'}")
+
+
+if __name__ == "__main__":
+    main()
