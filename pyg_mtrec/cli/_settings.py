@@ -82,13 +82,15 @@ def _default_out(settings: Settings, resume: bool) -> str:
 
 def _check_numbers(settings: Settings) -> None:
     for name, field in setting_fields().items():
-        value = getattr(settings, name)
-        if field.kind is float and not math.isfinite(value):
-            raise InputError(f"'{name}' needs to be finite (got {value})")
+        for value in _values(settings, name):
+            if field.kind is float and not math.isfinite(value):
+                raise InputError(f"'{name}' needs to be finite (got {value})")
     for name, owner in _POSITIVE.items():
-        value = getattr(settings, name)
-        if not value > 0:
-            raise InputError(f"'{name}' needs to be positive in '{owner}' (got {value})")
+        for value in _values(settings, name):
+            if not value > 0:
+                raise InputError(f"'{name}' needs to be positive in '{owner}' (got {value})")
+    if not settings.ease_l2:
+        raise InputError("'ease_l2' needs at least one ridge (got none)")
     for name, (least, where) in _AT_LEAST.items():
         value = getattr(settings, name)
         if value is not None and value < least:
@@ -103,6 +105,11 @@ def _check_numbers(settings: Settings) -> None:
         raise InputError(
             f"'select_metric' needs a cut-off, as in '{metric}@20' (got '{settings.select_metric}')"
         )
+
+
+def _values(settings: Settings, name: str) -> list[Any]:
+    value = getattr(settings, name)
+    return value if isinstance(value, list) else [value]
 
 
 def _check_files(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from torch_geometric.data import HeteroData
 
 import pyg_mtrec
 from pyg_mtrec.training._data import MAIN, SplitData
+from pyg_mtrec.training._tuned import is_embedded_default
 from pyg_mtrec.training.settings import Settings
 
 
@@ -60,6 +61,7 @@ def describe(settings: Settings, data: SplitData, device: torch.device) -> list[
     report = data.provenance["report"]
     dropped = report.get("duplicates_dropped", report.get("interacts_duplicates_dropped", 0))
     users, items = data.train["user"].num_nodes, data.train["item"].num_nodes
+    own = is_embedded_default(settings) and settings.comparison != "off"
     rule = settings.balancer
     if rule == "pmtrec":
         rule = f"pmtrec (alpha {settings.alpha:g}, tau {settings.tau:g}) at the {settings.at}"
@@ -74,4 +76,5 @@ def describe(settings: Settings, data: SplitData, device: torch.device) -> list[
         ),
         f"{settings.encoder}, d = {settings.dim}, tasks: {', '.join(data.tasks)};"
         f" {rule}; on {device}",
+        *(["each arm trains with what won its own grid, on validation"] if own else []),
     ]

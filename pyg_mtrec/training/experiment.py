@@ -5,12 +5,13 @@ from typing import Any
 import torch
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.baselines import EASE, ItemKNN, Popularity
-from pyg_mtrec.metrics import RankingEvaluator, RankingResult, Scorer
+from pyg_mtrec.metrics import RankingEvaluator, RankingResult
 from pyg_mtrec.runs import Checkpoint, RunDirectory
 from pyg_mtrec.training._arm import Arm
 from pyg_mtrec.training._data import MAIN, SplitData, load_data
 from pyg_mtrec.training._report import Clock, describe, num_labels, versions
+from pyg_mtrec.training._tuned import ARM_SETTINGS, of_arm
+from pyg_mtrec.training._yardsticks import yardstick
 from pyg_mtrec.training.settings import Settings
 
 
@@ -55,10 +56,13 @@ def run_experiment(
     _save_ids(run, data)
 
     table: dict[str, RankingResult] = {}
+    chosen: dict[str, Any] = {}
     for name in settings.yardsticks:
         with clock(name):
             try:
-                table[name] = test(_yardstick(name, settings, data))
+                scorer, chosen[name] = yardstick(name, settings, data, sample)
+                table[name] = test(scorer)
+                del scorer  # the closed form of EASE may hold gigabytes
             except InputError as error:
                 echo(f"{name} is left out: {error}")
     main, trained = arms[-1], {}
@@ -78,6 +82,7 @@ def run_experiment(
             "epochs": trainer.epoch,
             "value": best[settings.select_metric],
             "seconds": trainer.seconds,
+            "settings": {name: getattr(arm.settings, name) for name in ARM_SETTINGS},
         }
     with clock("evaluate"):
         for arm in arms:
@@ -122,9 +127,10 @@ def run_experiment(
         **{name: table[name].metrics for name in settings.yardsticks if name in table},
         "comparison": {name: ranked.metrics for name, ranked in table.items()},
         "arms": trained,
+        "yardsticks": chosen,
     }
-    scorer = main.scorer(data.test)
-    run.save_tensors("model", {"user_x": scorer.user_x.cpu(), "item_x": scorer.item_x.cpu()})
+    final = main.scorer(data.test)
+    run.save_tensors("model", {"user_x": final.user_x.cpu(), "item_x": final.item_x.cpu()})
     run.save_tensors("test_users", {"users": result.users, "metrics": result.per_user})
     run.plot_curve()
     run.plot_comparison(results["comparison"], settings.select_metric)
@@ -160,13 +166,10 @@ def _arms(settings: Settings, data: SplitData, device: torch.device) -> list[Arm
     if settings.comparison == "on" or (settings.comparison == "auto" and default):
         others = [("single task", data.tasks[:1], "sum"), ("sum", data.tasks, "sum")]
         wanted = [other for other in others if other[1:] != wanted[0][1:]] + wanted
-    return [Arm(name, settings, tasks, balancer, data, device) for name, tasks, balancer in wanted]
-
-
-def _yardstick(name: str, settings: Settings, data: SplitData) -> Scorer:
-    if name == "ease":
-        return EASE(data.test, l2=settings.ease_l2)
-    return ItemKNN(data.test) if name == "item-knn" else Popularity(data.test)
+    return [
+        Arm(name, of_arm(settings, name), tasks, balancer, data, device)
+        for name, tasks, balancer in wanted
+    ]
 
 
 def _tensorboard(run: RunDirectory) -> Callable[[dict[str, float]], None]:

@@ -78,7 +78,9 @@ class Settings:
     yardsticks: list[str] = _setting(
         ["popularity", "ease"], "baselines that stand beside the result", room="baselines"
     )
-    ease_l2: float = _setting(250.0, "ridge of the EASE yardstick (the default is not tuned)")
+    ease_l2: list[float] = _setting(
+        [250.0], "ridge of the EASE yardstick; of several the best on validation", metavar="X"
+    )
     seed: int = _setting(0, "seed of split, initial tables and sampling")
     device: str = _setting("auto", "device to train on", choices=("auto", "cpu", "cuda"))
     threads: int | None = _setting(None, "CPU threads (default: torch's choice)")
