@@ -10,7 +10,7 @@ from pyg_mtrec.runs import Checkpoint, RunDirectory
 from pyg_mtrec.training._arm import Arm
 from pyg_mtrec.training._data import MAIN, SplitData, load_data
 from pyg_mtrec.training._report import Clock, describe, num_labels, versions
-from pyg_mtrec.training._tuned import ARM_SETTINGS, of_arm
+from pyg_mtrec.training._tuned import ARM_SETTINGS, num_threads, of_arm
 from pyg_mtrec.training._yardsticks import yardstick
 from pyg_mtrec.training.settings import Settings
 
@@ -41,8 +41,9 @@ def run_experiment(
     Raises:
         InputError: If the settings or the data are wrong; nothing half-written is left.
     """
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    threads = num_threads(settings)
+    if threads is not None:
+        torch.set_num_threads(threads)
     device = resolve_device(settings.device)
     clock = Clock()
     with clock("load"):
