@@ -32,6 +32,13 @@ from pyg_mtrec.transforms import SplitInteractions
 ALPHA, TAU, LR, WEIGHT_DECAY = 1.06, 1e-3, 0.005, 1e-6
 
 
+class WholeTables(Representations):
+    """Rows as one writes them down: ``x[index]``."""
+
+    def rows(self, node_type: str, index: Tensor, task: str | None = None) -> Tensor:
+        return self.x_dict[node_type][index]
+
+
 class Run:
     """One arm: its own tables, optimiser and loader; all arms start alike."""
 
@@ -60,7 +67,7 @@ class Run:
             yield from self.loader
 
     def _losses(self, batches: dict[str, Batch]) -> list[Tensor]:
-        full = Representations(self.embedding())
+        full = WholeTables(self.embedding())
         return [task(batches[name], full) for name, task in self.tasks.items()]
 
     def _dense_sum(self, batches: dict[str, Batch], *, epoch: int) -> None:

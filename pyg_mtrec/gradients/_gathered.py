@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -6,34 +7,70 @@ from torch import Tensor
 from pyg_mtrec.nn.encoders import Representations
 
 
-class GatheredRepresentations(Representations):
-    r"""Representations of the touched rows only, read by global node ids.
+class Gathered:
+    r"""The touched rows of one matrix, and where gradients of what is read from them add up.
+
+    Autograd would return each look-up's gradient as a matrix of all rows and add those up; here
+    every look-up adds its few rows to one buffer, which the caller clears and owns.
 
     Args:
-        x_dict: Node type to gathered rows :math:`[R, d]`.
-        slots: Node type to the position :math:`[N]` of each touched row in ``x_dict``; other
-            entries are stale and must not be read.
-        tables: Node type to the gathered rows :math:`[R, d]` of the embedding tables.
+        rows: The rows :math:`[R, d]`, a leaf.
+        sink: Receives the gradient :math:`[R, d]`.
+    """
+
+    def __init__(self, rows: Tensor, sink: Tensor) -> None:
+        self.rows, self.sink = rows, sink
+
+    def __call__(self, slot: Tensor) -> Tensor:
+        out: Tensor = _Read.apply(self.rows, slot, self.sink)  # type: ignore[no-untyped-call]
+        return out
+
+
+class _Read(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, slot: Tensor, sink: Tensor) -> Tensor:
+        ctx.slot, ctx.sink = slot, sink
+        return rows.index_select(0, slot)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, None]:
+        ctx.sink.index_add_(0, ctx.slot, grad)
+        return None, None, None
+
+
+class GatheredRepresentations(Representations):
+    r"""One task's view of the touched rows, read by global node ids.
+
+    Args:
+        x_dict: Node type to gathered representations.
+        tables: Node type to gathered rows of the embedding tables.
+        slots: Node type to the place :math:`[N]` of each touched row among the gathered ones;
+            other entries are stale and must not be read (default: the rows are whole tables).
     """
 
     def __init__(
         self,
-        x_dict: Mapping[str, Tensor],
-        slots: Mapping[str, Tensor],
-        tables: Mapping[str, Tensor],
+        x_dict: Mapping[str, Gathered],
+        tables: Mapping[str, Gathered],
+        slots: Mapping[str, Tensor] | None = None,
     ) -> None:
-        super().__init__(x_dict)
-        self.slots = slots
-        self.gathered_tables = tables
+        super().__init__({node_type: gathered.rows for node_type, gathered in x_dict.items()})
+        self._gathered, self._tables, self._slots = x_dict, tables, slots
 
     def rows(self, node_type: str, index: Tensor, task: str | None = None) -> Tensor:
-        return self._read(self.x_dict, node_type, index)
+        return self._read(self._gathered[node_type], node_type, index)
 
     def table_rows(self, node_type: str, index: Tensor) -> Tensor:
-        return self._read(self.gathered_tables, node_type, index)
+        r"""Returns rows of the embedding table, whatever the encoder makes of them.
 
-    def _read(self, x_dict: Mapping[str, Tensor], node_type: str, index: Tensor) -> Tensor:
-        slot = self.slots[node_type][index]
-        # index_select's backward is an index_add, several times faster than advanced indexing's.
-        out = torch.index_select(x_dict[node_type], 0, slot.reshape(-1))
-        return out.view(*index.shape, -1)
+        Args:
+            node_type: The node type.
+            index: Node ids of any shape :math:`(*)`.
+        """
+        return self._read(self._tables[node_type], node_type, index)
+
+    def _read(self, gathered: Gathered, node_type: str, index: Tensor) -> Tensor:
+        slot = index.reshape(-1)
+        if self._slots is not None:
+            slot = self._slots[node_type].index_select(0, slot)
+        return gathered(slot).view(*index.shape, -1)

@@ -6,7 +6,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.gradients._forward_pass import ForwardPass
+from pyg_mtrec.gradients._forward_pass import ForwardPass, look_ups, own_gradients
+from pyg_mtrec.gradients._gathered import Gathered, GatheredRepresentations
+from pyg_mtrec.gradients._grad_buffer import GradBuffer
 from pyg_mtrec.gradients.row_gradients import RowGradients
 from pyg_mtrec.gradients.task_gradients import TaskGradients, identity
 from pyg_mtrec.gradients.update import Update
@@ -73,8 +75,9 @@ class GradientCollector:
         self.embedding, self.encoder, self.tasks = embedding, encoder, tasks
         self.at, self.reduce = at, reduce
         self._slots: dict[str, Tensor] = {}
-        self._buffers: dict[str, Tensor] = {}
-        self._written: dict[str, Tensor] = {}
+        self._buffers: dict[str, GradBuffer] = {}
+        self._step: ForwardPass | None = None
+        self._pulled = False
 
     @property
     def tables(self) -> dict[str, Parameter]:
@@ -99,35 +102,37 @@ class GradientCollector:
             The gradients on the rows that the batches touched, or on all rows of the tables for
             a propagating encoder with ``at="embedding"``.
         """
-        step = self._forward(batches, adj_dict)
-        rows: list[dict[str, Tensor]] = []
-        dense: list[dict[str, Tensor]] = []
+        step = self._forward(batches, adj_dict, num_sinks=len(self.tasks))
+        at_tables = self.at == "embedding" and not step.identity
+        pulled: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
         own: dict[str, dict[str, Tensor]] = {}
         for position, (name, task) in enumerate(self.tasks.items()):
             more = position + 1 < len(self.tasks)
-            leaf, extra, shared, mine = step.grad(
+            own |= step.backward(
                 step.losses[position], {name: dict(task.named_parameters())}, retain_graph=more
             )
-            if not step.local and self.at == "embedding":
-                leaf, shared = step.pull_back(leaf, retain_graph=more)
-                for table, grad in extra.items():
-                    leaf[table].index_add_(0, step.ids[table], grad)
-            elif extra:
-                step.keep(extra)
-            rows.append(leaf)
-            dense.append(shared)
-            own |= mine
-        whole = not step.local and self.at == "embedding"
-        self._whole = whole
+            if at_tables:
+                sinks = {table: sink[position] for table, sink in step.sinks.items()}
+                tables, shared = step.pull_back(sinks, retain_graph=more)
+                step.add_direct(tables, range(position, position + 1))
+                pulled.append((tables, shared))
+        self._pulled = at_tables
+        rows, dense = step.sinks, {}
+        if at_tables:
+            rows = {
+                name: torch.stack([tables[name] for tables, _ in pulled]) for name in pulled[0][0]
+            }
+            dense = {
+                name: torch.stack([shared[name] for _, shared in pulled]) for name in self.dense
+            }
+        whole = at_tables and not step.local
         return TaskGradients(
             torch.stack([loss.detach() for loss in step.losses]),
             {
-                table: RowGradients(
-                    None if whole else step.ids[table], torch.stack([r[table] for r in rows])
-                )
-                for table in rows[0]
+                name: RowGradients(None if whole else step.ids[name], grads)
+                for name, grads in rows.items()
             },
-            {name: torch.stack([d[name] for d in dense]) for name in dense[0]},
+            dense,
             own,
             self.reduce,
         )
@@ -148,15 +153,16 @@ class GradientCollector:
         Returns:
             The losses :math:`[T]`, detached, and the update, ready for :meth:`write`.
         """
-        step = self._forward(batches, adj_dict)
+        if self.encoder.local and (done := self._straight(batches, weigh)) is not None:
+            self._step = None
+            return done
+        step = self._forward(batches, adj_dict, num_sinks=1)
         losses = torch.stack(step.losses)
         total = (weigh(losses.detach()) * losses).sum()
         parameters = {name: dict(task.named_parameters()) for name, task in self.tasks.items()}
-        rows, extra, dense, own = step.grad(total, parameters, retain_graph=False)
-        if extra:
-            step.keep(extra)
-        self._whole = False
-        return losses.detach(), Update(rows, dense, own)
+        own = step.backward(total, parameters, retain_graph=False)
+        self._pulled = False
+        return losses.detach(), Update({n: sink[0] for n, sink in step.sinks.items()}, {}, own)
 
     def write(self, update: Update) -> None:
         r"""Writes the combined gradient into ``.grad`` of every parameter, replacing what is there.
@@ -164,42 +170,57 @@ class GradientCollector:
         Args:
             update: The gradient that a balancer made of the last :meth:`collect`.
         """
-        step, rows, dense = self._step, update.rows, update.dense
-        if step.local:
-            for name, table in self.tables.items():
-                self._write_rows(name, table, step.ids.get(name), rows.get(name))
-        else:
-            if not self._whole:
-                rows, dense = step.pull_back(dict(rows), retain_graph=False)
-            for name, table in self.tables.items():
+        step, rows, dense = self._step, dict(update.rows), update.dense
+        if step is not None and not self._pulled:
+            rows, dense = step.pull_back(rows, retain_graph=False)
+            step.add_direct(rows)
+        for name, table in self.tables.items():
+            if step is None:
+                table.grad = self._buffer(name).grad
+            elif step.local:
+                table.grad = self._buffer(name).clear()
+                if name in rows:
+                    table.grad.index_add_(0, step.ids[name], rows[name])
+                    self._buffer(name).mark(step.ids[name])
+            else:
                 table.grad = rows[name]
-            for name, grad in step.kept.items():
-                rows[name].index_add_(0, step.ids[name], grad)
         for name, parameter in self.dense.items():
             parameter.grad = dense[name]
         for task, grads in update.own.items():
             for name, parameter in self.tasks[task].named_parameters():
                 parameter.grad = grads[name]
-        del self._step
+        self._step = None
 
     def _forward(
-        self, batches: Mapping[str, Any], adj_dict: Mapping[Any, Any] | None
+        self, batches: Mapping[str, Any], adj_dict: Mapping[Any, Any] | None, num_sinks: int
     ) -> ForwardPass:
-        self._step = ForwardPass(
-            self.tables, self.encoder, self.tasks, batches, adj_dict, self._slots
+        step = ForwardPass(
+            self.tables, self.encoder, self.tasks, batches, adj_dict, self._slots, num_sinks
         )
-        return self._step
+        self._step = step
+        return step
 
-    def _write_rows(
-        self, name: str, table: Parameter, ids: Tensor | None, grad: Tensor | None
-    ) -> None:
-        # One dense buffer a table: only last step's rows are cleared, only this step's written.
-        buffer = self._buffers.get(name)
-        if buffer is None or buffer.device != table.device or buffer.dtype != table.dtype:
-            buffer = self._buffers[name] = torch.zeros_like(table, requires_grad=False)
-        elif name in self._written:
-            buffer.index_fill_(0, self._written.pop(name), 0)
-        if ids is not None and grad is not None:
-            buffer.index_add_(0, ids, grad)
-            self._written[name] = ids
-        table.grad = buffer
+    def _straight(
+        self, batches: Mapping[str, Any], weigh: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Update] | None:
+        r"""Lets look-ups add to the tables' gradients at once, if the encoder is the identity."""
+        leaves = {name: table.detach().requires_grad_() for name, table in self.tables.items()}
+        x_dict = self.encoder(leaves, {}).x_dict
+        if any(x_dict[name] is not leaf for name, leaf in leaves.items()):
+            return None
+        ids = look_ups(self.tables, self.tasks, batches)
+        rows = {name: Gathered(leaf, self._buffer(name).clear()) for name, leaf in leaves.items()}
+        for name, looked_up in ids.items():
+            self._buffer(name).mark(looked_up)
+        view = GatheredRepresentations(rows, rows)
+        losses = torch.stack([task(batches[name], view) for name, task in self.tasks.items()])
+        total = (weigh(losses.detach()) * losses).sum()
+        parameters = {name: dict(task.named_parameters()) for name, task in self.tasks.items()}
+        own = own_gradients(total, list(leaves.values()), parameters, retain_graph=False)
+        return losses.detach(), Update({}, {}, own)
+
+    def _buffer(self, name: str) -> GradBuffer:
+        table = self.tables[name]
+        if name not in self._buffers or not self._buffers[name].fits(table):
+            self._buffers[name] = GradBuffer(table)
+        return self._buffers[name]
