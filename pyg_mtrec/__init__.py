@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import Any
 
+from pyg_mtrec._errors import InputError
+
 __version__ = "0.1.0"
 
 _ROOMS = (
@@ -19,7 +21,7 @@ _ROOMS = (
     "training",
     "cli",
 )
-__all__ = ["__version__", *_ROOMS]
+__all__ = ["InputError", "__version__", *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:

@@ -43,7 +43,13 @@ def versions() -> dict[str, Any]:
 
 
 def _revision() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    # Only if this very file is tracked: an environment may lie inside somebody else's repository.
+    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
+    return None if tracked is None else _git("rev-parse", "HEAD")
+
+
+def _git(*words: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), *words]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
     except (OSError, subprocess.SubprocessError):

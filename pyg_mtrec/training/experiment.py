@@ -51,6 +51,7 @@ def run_experiment(
         sample = evaluator(settings, data, "val", settings.valid_users)
         test = evaluator(settings, data, "test")
         arms = _arms(settings, data, device)
+    _check_same_data(run, data, resume)
     run.prepare(asdict(settings), resume)
     for line in describe(settings, data, device):
         echo(line)
@@ -72,7 +73,7 @@ def run_experiment(
         with clock(arm.name):
             trainer = arm.trainer(
                 sample,
-                checkpoint=run.checkpoint if own else Checkpoint(run.path / f"arm-{arm.name}.pt"),
+                checkpoint=run.checkpoint if own else _checkpoint(run, arm),
                 history=run.history if own else None,
                 loggers=[_tensorboard(run)] if own and settings.tensorboard else [],
                 progress=progress,
@@ -136,6 +137,8 @@ def run_experiment(
     run.plot_curve()
     run.plot_comparison(results["comparison"], settings.select_metric)
     run.write_results(results)
+    for arm in arms[:-1]:
+        _checkpoint(run, arm).path.unlink(missing_ok=True)
     return results
 
 
@@ -190,9 +193,25 @@ def _tensorboard(run: RunDirectory) -> Callable[[dict[str, float]], None]:
     return log
 
 
+def _checkpoint(run: RunDirectory, arm: Arm) -> Checkpoint:
+    return Checkpoint(run.path / f"arm-{arm.name.replace(' ', '-')}.pt")
+
+
+def _check_same_data(run: RunDirectory, data: SplitData, resume: bool) -> None:
+    if not (resume and (run.path / "ids.pt").exists()):
+        return
+    before = run.load_tensors("ids")["sha256"]
+    for name, found in data.provenance["sha256"].items():
+        if before.get(name) != found:
+            raise InputError(
+                f"'{name}' is not the file that the run in '{run.path}' was started with (SHA-256"
+                " differs): restore it, or start anew in another folder with '--out'"
+            )
+
+
 def _save_ids(run: RunDirectory, data: SplitData) -> None:
     ids = {name: data.train[name].raw_id for name in ("user", "item")}
     tables = getattr(data.train, "raw_id_tables", {})
-    run.save_tensors("ids", {"raw_id": ids, "tables": tables})
+    run.save_tensors("ids", {"raw_id": ids, "tables": tables, "sha256": data.provenance["sha256"]})
 
     run.save_tensors("seen", {"edge_index": data.test[MAIN].seen_edge_index})

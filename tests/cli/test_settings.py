@@ -25,9 +25,24 @@ def write(path: Path, text: str) -> str:
     return str(path)
 
 
-def test_defaults() -> None:
+def test_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     settings = resolve({}, None, resume=False)
     assert settings == Settings(out=str(Path("runs", "planted-mf-pmtrec")))
+
+
+def test_a_second_run_gets_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = Path("runs", "planted-mf-pmtrec")
+    second = Path("runs", "planted-mf-pmtrec-2")
+    assert resolve({}, None, resume=True).out == str(first)  # nothing to resume: the first
+    for out in (first, second):
+        assert resolve({}, None, resume=False).out == str(out)
+        out.mkdir(parents=True)
+        (out / "config.toml").write_text("")
+    assert resolve({}, None, resume=True).out == str(second)
 
 
 def test_flags_beat_toml_beats_defaults(tmp_path: Path) -> None:
