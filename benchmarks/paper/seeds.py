@@ -35,7 +35,7 @@ def main() -> None:
             continue
         run = RunDirectory(args.runs / f"{args.config.stem}-{seed}")
         settings = Settings(**config, root=args.root, seed=seed, threads=args.threads)
-        results = run_experiment(settings, run, resume=run.path.exists())
+        results = run_experiment(settings, run, resume=run.path.exists(), progress=False)
         for name in ("root", "out"):  # where it ran is nobody's business
             results["settings"].pop(name)
         RESULTS.mkdir(exist_ok=True)

@@ -146,10 +146,16 @@ def evaluator(
     settings: Settings, data: SplitData, split: str, max_users: int | None = None
 ) -> RankingEvaluator:
     r"""Returns the evaluator of a split; the sample of ``max_users`` is fixed by the seed."""
-    select = int(settings.select_metric.rpartition("@")[2])
+    cuts = sorted({*settings.topk, int(settings.select_metric.rpartition("@")[2])})
+    num_items = data.train["item"].num_nodes
+    if cuts[-1] > num_items:
+        raise InputError(
+            f"'topk' and 'select_metric' need cut-offs of at most the {num_items} items of the"
+            f" catalogue (got {cuts[-1]}): pass smaller ones with '--topk' and '--select-metric'"
+        )
     return RankingEvaluator(
         getattr(data, split),
-        k=sorted({*settings.topk, select}),
+        k=cuts,
         max_users=max_users,
         seed=settings.seed,
     )

@@ -36,7 +36,7 @@ class Trainer:
         history: Where one row an epoch is appended (default: nowhere).
         loggers: Called with every row of the history.
         title: Stands before the progress bar.
-        progress: Whether to show a progress bar on standard error.
+        progress: Whether to show a progress bar on standard error, if that is a terminal.
 
     Example:
         >>> from pyg_mtrec.training import Trainer  # see examples/ for a whole run
@@ -103,7 +103,7 @@ class Trainer:
             total=total,
             initial=self.epoch * len(self.loader),
             desc=self.title or None,
-            disable=not self.progress,
+            disable=None if self.progress else True,  # None: where there is no terminal
             unit="step",
             dynamic_ncols=True,
             leave=False,

@@ -132,7 +132,7 @@ def test_bad_settings(tmp_path: Path, real_root: Any) -> None:
         load_data(Settings(dataset="epinions"))
     with pytest.raises(InputError, match="unknown task 'socail': did you mean 'social'"):
         run(Settings(tasks=["bpr", "socail"], threads=1), tmp_path / "run")
-    with pytest.raises(InputError, match="5000"):
+    with pytest.raises(InputError, match="at most the 2000 items of the catalogue"):
         run(Settings(topk=[5000], threads=1), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     root = str(real_root("amazon_office").parent)
