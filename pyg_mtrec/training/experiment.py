@@ -14,6 +14,8 @@ from pyg_mtrec.training._tuned import ARM_SETTINGS, num_threads, of_arm
 from pyg_mtrec.training._yardsticks import yardstick
 from pyg_mtrec.training.settings import Settings
 
+Plan = tuple[str, list[str], str]  # name of an arm, its tasks, its balancer
+
 
 def run_experiment(
     settings: Settings,
@@ -50,9 +52,14 @@ def run_experiment(
         data = load_data(settings)
         sample = evaluator(settings, data, "val", settings.valid_users)
         test = evaluator(settings, data, "test")
-        arms = _arms(settings, data, device)
+        plans = _plans(settings, data)
+        for plan in plans:  # whatever is wrong with a task shows before anything is written
+            _arm(plan, settings, data, device)
     _check_same_data(run, data, resume)
     run.prepare(asdict(settings), resume)
+    if resume and (run.path / "results.json").exists():
+        echo(f"'{run.path}' is complete: there is nothing to resume")
+        return run.read_results()
     for line in describe(settings, data, device):
         echo(line)
     _save_ids(run, data)
@@ -62,18 +69,19 @@ def run_experiment(
     for name in settings.yardsticks:
         with clock(name):
             try:
-                scorer, chosen[name] = yardstick(name, settings, data, sample)
-                table[name] = test(scorer)
-                del scorer  # the closed form of EASE may hold gigabytes
+                baseline, chosen[name] = yardstick(name, settings, data, sample)
+                table[name] = test(baseline)
+                del baseline  # the closed form of EASE may hold gigabytes
             except InputError as error:
                 echo(f"{name} is left out: {error}")
-    main, trained = arms[-1], {}
-    for arm in arms:
-        own = arm is main
+    trained: dict[str, dict[str, Any]] = {}
+    for plan in plans:  # one at a time: large tables should not wait for each other
+        arm = _arm(plan, settings, data, device)
+        own = plan is plans[-1]
         with clock(arm.name):
             trainer = arm.trainer(
                 sample,
-                checkpoint=run.checkpoint if own else _checkpoint(run, arm),
+                checkpoint=run.checkpoint if own else _checkpoint(run, arm.name),
                 history=run.history if own else None,
                 loggers=[_tensorboard(run)] if own and settings.tensorboard else [],
                 progress=progress,
@@ -86,14 +94,15 @@ def run_experiment(
             "seconds": trainer.seconds,
             "settings": {name: getattr(arm.settings, name) for name in ARM_SETTINGS},
         }
+        with clock(f"{arm.name}, test"):
+            scorer = arm.scorer(data.test)
+            table[arm.name] = test(scorer)
     with clock("evaluate"):
-        for arm in arms:
-            table[arm.name] = test(arm.scorer(data.test))
-        valid = evaluator(settings, data, "val")(main.scorer())
+        valid = evaluator(settings, data, "val")(arm.scorer())
         if data.oracle is not None:
             table["oracle"] = test(data.oracle)
 
-    result = table[main.name]
+    result = table[arm.name]
     on_test = data.val is data.test
     results = {
         **versions(),
@@ -113,8 +122,8 @@ def run_experiment(
         "selection": {
             "split": "test" if on_test else f"validation, {settings.valid_users} users at most",
             "metric": settings.select_metric,
-            "epoch": trained[main.name]["epoch"],
-            "value": trained[main.name]["value"],
+            "epoch": trained[arm.name]["epoch"],
+            "value": trained[arm.name]["value"],
         },
         "device": str(device),
         "threads": torch.get_num_threads(),
@@ -131,14 +140,13 @@ def run_experiment(
         "arms": trained,
         "yardsticks": chosen,
     }
-    final = main.scorer(data.test)
-    run.save_tensors("model", {"user_x": final.user_x.cpu(), "item_x": final.item_x.cpu()})
+    run.save_tensors("model", {"user_x": scorer.user_x.cpu(), "item_x": scorer.item_x.cpu()})
     run.save_tensors("test_users", {"users": result.users, "metrics": result.per_user})
     run.plot_curve()
     run.plot_comparison(results["comparison"], settings.select_metric)
     run.write_results(results)
-    for arm in arms[:-1]:
-        _checkpoint(run, arm).path.unlink(missing_ok=True)
+    for name, *_ in plans[:-1]:
+        _checkpoint(run, name).path.unlink(missing_ok=True)
     return results
 
 
@@ -170,16 +178,18 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _arms(settings: Settings, data: SplitData, device: torch.device) -> list[Arm]:
+def _plans(settings: Settings, data: SplitData) -> list[Plan]:
     wanted = [(settings.balancer, data.tasks, settings.balancer)]
     default = settings.dataset == "planted" and settings.interactions is None
     if settings.comparison == "on" or (settings.comparison == "auto" and default):
         others = [("single task", data.tasks[:1], "sum"), ("sum", data.tasks, "sum")]
         wanted = [other for other in others if other[1:] != wanted[0][1:]] + wanted
-    return [
-        Arm(name, of_arm(settings, name), tasks, balancer, data, device)
-        for name, tasks, balancer in wanted
-    ]
+    return wanted
+
+
+def _arm(plan: Plan, settings: Settings, data: SplitData, device: torch.device) -> Arm:
+    name, tasks, balancer = plan
+    return Arm(name, of_arm(settings, name), tasks, balancer, data, device)
 
 
 def _tensorboard(run: RunDirectory) -> Callable[[dict[str, float]], None]:
@@ -199,8 +209,8 @@ def _tensorboard(run: RunDirectory) -> Callable[[dict[str, float]], None]:
     return log
 
 
-def _checkpoint(run: RunDirectory, arm: Arm) -> Checkpoint:
-    return Checkpoint(run.path / f"arm-{arm.name.replace(' ', '-')}.pt")
+def _checkpoint(run: RunDirectory, arm: str) -> Checkpoint:
+    return Checkpoint(run.path / f"arm-{arm.replace(' ', '-')}.pt")
 
 
 def _check_same_data(run: RunDirectory, data: SplitData, resume: bool) -> None:

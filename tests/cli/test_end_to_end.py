@@ -72,7 +72,7 @@ def test_bad_tables(refused: Any, tmp_path: Path, content: str, word: str) -> No
 def test_a_cut_off_beyond_the_catalogue(refused: Any, mine: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     line = refused("train", "--interactions", mine, "--topk", 31, "--out", out)
-    assert "30 (got 31)" in line
+    assert "30 items of the catalogue (got 31)" in line
     assert not out.exists()
 
 
