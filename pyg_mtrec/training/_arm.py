@@ -6,15 +6,16 @@ import torch
 from torch import nn
 from torch_geometric.data import HeteroData
 
-from pyg_mtrec.balancing import PMTRec, Sum
+from pyg_mtrec.balancing import Balancer
 from pyg_mtrec.gradients import GradientCollector
 from pyg_mtrec.loader import MultiTaskLoader
 from pyg_mtrec.metrics import DotProductScorer, RankingEvaluator
 from pyg_mtrec.nn import Adjacency, NodeEmbedding
-from pyg_mtrec.nn.encoders import MF, NGCF, Encoder, LightGCN
+from pyg_mtrec.nn.encoders import Encoder
 from pyg_mtrec.tasks import BPR, Task
 from pyg_mtrec.tasks._resolve import task_from_name
 from pyg_mtrec.training._data import SplitData, generator
+from pyg_mtrec.training._named import build, named_class
 from pyg_mtrec.training.multi_task_step import MultiTaskStep
 from pyg_mtrec.training.settings import Settings
 from pyg_mtrec.training.trainer import Trainer
@@ -36,7 +37,7 @@ class Arm:
         self.name, self.settings, self.device = name, settings, device
         train = data.train.to(str(device))
         self.embedding = NodeEmbedding.from_data(train, settings.dim, seed=settings.seed).to(device)
-        self.encoder = _encoder(settings, device)
+        self.encoder = _encoder(settings).to(device)
         self.tasks = {task: _task(task, settings, train).to(device) for task in tasks}
         self.adj_dict = self._adj_dict(train)
         draws = generator(settings, device, 1)
@@ -47,7 +48,7 @@ class Arm:
         )
         self.step = MultiTaskStep(
             GradientCollector(self.embedding, self.encoder, self.tasks, at=settings.at),
-            _balancer(balancer, settings),
+            _balancer(balancer, settings).to(device),
             self.adj_dict,
         )
 
@@ -88,18 +89,15 @@ class Arm:
         return Adjacency.dict_from(transform(data))
 
 
-def _encoder(settings: Settings, device: torch.device) -> Encoder:
-    if settings.encoder == "lightgcn":
-        return LightGCN(settings.layers)
-    if settings.encoder == "ngcf":
-        laplacian = "authors" if settings.protocol == "authors" else "paper"
-        return NGCF(
-            settings.dim,
-            settings.layers,
-            laplacian=laplacian,
-            generator=generator(settings, torch.device("cpu"), 2),
-        ).to(device)
-    return MF()
+def _encoder(settings: Settings) -> Encoder:
+    encoder: Encoder = build(
+        named_class("nn.encoders", settings.encoder),
+        dim=settings.dim,
+        num_layers=settings.layers,
+        laplacian="authors" if settings.protocol == "authors" else "paper",
+        generator=generator(settings, torch.device("cpu"), 2),
+    )
+    return encoder
 
 
 def _task(name: str, settings: Settings, data: HeteroData) -> Task:
@@ -111,12 +109,12 @@ def _task(name: str, settings: Settings, data: HeteroData) -> Task:
     return task
 
 
-def _balancer(name: str, settings: Settings) -> Sum | PMTRec:
-    if name == "sum":
-        return Sum()
-    return PMTRec(
-        settings.alpha,
-        settings.tau,
+def _balancer(name: str, settings: Settings) -> Balancer:
+    balancer: Balancer = build(
+        named_class("balancing", name),
+        alpha=settings.alpha,
+        tau=settings.tau,
         mask_inactive=settings.mask_inactive,
-        scale="sum" if settings.scale == "sum" else "mean",
+        scale=settings.scale,
     )
+    return balancer

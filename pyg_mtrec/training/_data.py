@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +11,7 @@ from torch_geometric.data import HeteroData
 from pyg_mtrec import datasets
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.metrics import Scorer
+from pyg_mtrec.training._named import named_class
 from pyg_mtrec.training.settings import Settings
 from pyg_mtrec.transforms import PermuteIds, SplitInteractions
 from pyg_mtrec.transforms.split_interactions import MessageEdges, Strategy
@@ -71,8 +71,7 @@ def load_data(settings: Settings) -> SplitData:
 
 def open_dataset(module: str, root: str | None, **kwargs: Any) -> Any:
     r"""Opens the data set of a module name under ``root/module``."""
-    names = {value: key for key, value in datasets._NAMES.items()}
-    cls = getattr(import_module(f"pyg_mtrec.datasets.{module}"), names[module])
+    cls = named_class("datasets", module)
     if root is not None and not Path(root).is_dir():
         raise InputError(f"'--root' needs to be a folder (found none at '{root}')")
     if root is None and module != "planted":

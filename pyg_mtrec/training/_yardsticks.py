@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from pyg_mtrec.baselines import EASE, ItemKNN, Popularity
+from pyg_mtrec.baselines import EASE
 from pyg_mtrec.metrics import RankingEvaluator, Scorer
 from pyg_mtrec.training._data import SplitData
+from pyg_mtrec.training._named import named_class
 from pyg_mtrec.training._tuned import EASE_L2, is_embedded_default
 from pyg_mtrec.training.settings import Settings
 
@@ -20,10 +21,8 @@ def yardstick(
         data: The split.
         sample: The validation sample, on which the best of several ridges is chosen.
     """
-    if name == "popularity":
-        return Popularity(data.test), {}
-    if name == "item-knn":
-        return ItemKNN(data.test), {"k": 100, "shrinkage": 0.0}
+    if name != "ease":
+        return named_class("baselines", name)(data.test), {}
     ridges = EASE_L2 if is_embedded_default(settings) else settings.ease_l2
     best = ridges[0]
     if len(ridges) > 1:
