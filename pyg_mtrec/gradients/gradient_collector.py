@@ -185,7 +185,7 @@ class GradientCollector:
             else:
                 table.grad = rows[name]
         for name, parameter in self.dense.items():
-            parameter.grad = dense[name]
+            parameter.grad = dense.get(name)
         for task, grads in update.own.items():
             for name, parameter in self.tasks[task].named_parameters():
                 parameter.grad = grads[name]
