@@ -1,5 +1,6 @@
 """One arm of an experiment: tables, encoder, tasks and rule, trained from the run's seed."""
 
+from copy import copy
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ class Arm:
         device: torch.device,
     ) -> None:
         self.name, self.settings, self.device = name, settings, device
-        train = data.train.to(str(device))
+        train = _moved(data.train, device)
         self.embedding = NodeEmbedding.from_data(train, settings.dim, seed=settings.seed).to(device)
         self.encoder = _encoder(settings).to(device)
         self.tasks = {task: _task(task, settings, train).to(device) for task in tasks}
@@ -77,7 +78,7 @@ class Arm:
     @torch.no_grad()
     def scorer(self, split: HeteroData | None = None) -> DotProductScorer:
         r"""Ranks by the current weights, with the message edges of a split (default: train)."""
-        adj_dict = self.adj_dict if split is None else self._adj_dict(split.to(str(self.device)))
+        adj_dict = self.adj_dict if split is None else self._adj_dict(_moved(split, self.device))
         x_dict = self.encoder(self.embedding(), adj_dict).x_dict
         return DotProductScorer(x_dict["user"].detach(), x_dict["item"].detach())
 
@@ -87,6 +88,12 @@ class Arm:
         authors = self.settings.protocol == "authors" and self.settings.encoder == "ngcf"
         transform = NormalizedAdjacency(normalization="authors" if authors else "sym")
         return Adjacency.dict_from(transform(data))
+
+
+def _moved(data: HeteroData, device: torch.device) -> HeteroData:
+    # `to` works in place, and the split also serves baselines, which stay on the CPU.
+    moved: HeteroData = copy(data).to(str(device))
+    return moved
 
 
 def _encoder(settings: Settings) -> Encoder:

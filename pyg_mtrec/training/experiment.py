@@ -43,9 +43,21 @@ def run_experiment(
     Raises:
         InputError: If the settings or the data are wrong; nothing half-written is left.
     """
-    threads = num_threads(settings)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads(settings) or before)
+    try:
+        return _run(settings, run, resume, echo, progress)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _run(
+    settings: Settings,
+    run: RunDirectory,
+    resume: bool,
+    echo: Callable[[str], None],
+    progress: bool,
+) -> dict[str, Any]:
     device = resolve_device(settings.device)
     clock = Clock()
     with clock("load"):
@@ -108,6 +120,7 @@ def run_experiment(
         **versions(),
         "dataset": data.provenance,
         "split": {
+            **data.test.split_report,
             "strategy": data.strategy,
             "seed": settings.seed,
             "protocol": settings.protocol,

@@ -114,6 +114,7 @@ class Trainer:
         for name, module in self.modules.items():
             if name in self._best:
                 module.load_state_dict(self._best[name])
+            module.eval()  # also where a resumed run had no epoch left
         return self.best_metrics
 
     def _epoch(self, bar: "tqdm[Any]") -> Row:

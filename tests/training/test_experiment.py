@@ -71,6 +71,7 @@ def test_results_are_those_of_the_saved_model(tmp_path: Path) -> None:
     assert set(results["comparison"]) == {"popularity", "item-knn", "ease", "pmtrec"}
     assert results["yardsticks"]["ease"]["l2"] in settings.ease_l2
     counts = results["split"]
+    assert list(counts["fractions"]) == [0.6, 0.2, 0.2]
     rows = len(Path(str(settings.interactions)).read_text().splitlines()) - 1
     assert counts["train"] + counts["val"] + counts["test"] == rows
 

@@ -61,6 +61,7 @@ def run(settings: Settings, path: Path, resume: bool = False) -> dict[str, Any]:
         ({}, 3, False),
         ({"encoder": "lightgcn", "layers": 1, "at": "representation"}, 2, True),
         ({"encoder": "ngcf", "layers": 1, "auxiliary": "own"}, 2, False),
+        ({"encoder": "ngcf", "layers": 1, "epochs": 2}, 2, False),  # nothing left to train
         ({"balancer": "sum", "comparison": "on", "epochs": 2}, 3, False),
     ],
 )
