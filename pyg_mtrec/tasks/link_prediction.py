@@ -1,17 +1,11 @@
 import torch
-from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.typing import EdgeType
 
-from pyg_mtrec._errors import InputError
-from pyg_mtrec.loader import Batch, PartnerSampler
-from pyg_mtrec.nn.encoders import Representations
-from pyg_mtrec.tasks._as_batch import as_batch
-from pyg_mtrec.tasks._losses import bce_loss, bpr_loss, check_loss
-from pyg_mtrec.tasks.task import Task
+from pyg_mtrec.loader import PartnerSampler
+from pyg_mtrec.tasks._partner_task import PartnerTask
 
 
-class LinkPrediction(Task):
+class LinkPrediction(PartnerTask):
     r"""Tells linked nodes from others: who trusts whom, what is bought with what.
 
     A link :math:`(a, p)` is told from uniform non-links :math:`(a, n)` by the dot product
@@ -46,29 +40,5 @@ class LinkPrediction(Task):
         tensor(0.4100)
     """
 
-    def __init__(
-        self,
-        edge_type: EdgeType,
-        loss: str = "bpr",
-        anchored: bool = True,
-        num_negatives: int = 1,
-        view: str | None = None,
-    ) -> None:
-        super().__init__(edge_type, view)
-        if num_negatives < 1:
-            raise InputError(
-                f"'num_negatives' needs to be positive in 'LinkPrediction' (got {num_negatives})"
-            )
-        self.loss = check_loss(loss, "LinkPrediction")
-        self.anchored, self.num_negatives = anchored, num_negatives
-
     def sampler(self, data: HeteroData, generator: torch.Generator) -> PartnerSampler:
         return PartnerSampler(data, self.edge_type, generator, self.num_negatives, self.anchored)
-
-    def forward(self, batch: Batch | HeteroData, representations: Representations) -> Tensor:
-        batch = as_batch(batch, self.edge_type)
-        loss = bpr_loss if self.loss == "bpr" else bce_loss
-        return loss(batch, representations, self.view)
-
-    def extra_repr(self) -> str:
-        return f"{self.edge_type}, loss={self.loss!r}, anchored={self.anchored}"

@@ -1,18 +1,13 @@
 import torch
-from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.typing import EdgeType
 
-from pyg_mtrec._errors import InputError
-from pyg_mtrec.loader import Batch, Sampler
+from pyg_mtrec.loader import Sampler
 from pyg_mtrec.loader._group_partner_sampler import GroupPartnerSampler
-from pyg_mtrec.nn.encoders import Representations
-from pyg_mtrec.tasks._as_batch import as_batch
-from pyg_mtrec.tasks._losses import bce_loss, bpr_loss, check_loss
-from pyg_mtrec.tasks.task import Task
+from pyg_mtrec.tasks._partner_task import PartnerTask
 
 
-class SameCategory(Task):
+class SameCategory(PartnerTask):
     r"""Tells items that share a category from items that share none.
 
     For an anchor :math:`a`, one of its categories with other members is drawn uniformly, and of
@@ -58,13 +53,7 @@ class SameCategory(Task):
         num_negatives: int = 1,
         view: str | None = None,
     ) -> None:
-        super().__init__(edge_type, view)
-        if num_negatives < 1:
-            raise InputError(
-                f"'num_negatives' needs to be positive in 'SameCategory' (got {num_negatives})"
-            )
-        self.loss = check_loss(loss, "SameCategory")
-        self.anchored, self.num_negatives = anchored, num_negatives
+        super().__init__(edge_type, loss, anchored, num_negatives, view)
 
     @property
     def pair_type(self) -> EdgeType:
@@ -76,14 +65,3 @@ class SameCategory(Task):
         return GroupPartnerSampler(
             data, self.edge_type, generator, self.num_negatives, self.anchored
         )
-
-    def node_ids(self, batch: Batch | HeteroData) -> dict[str, Tensor]:
-        return as_batch(batch, self.pair_type).node_ids()
-
-    def forward(self, batch: Batch | HeteroData, representations: Representations) -> Tensor:
-        batch = as_batch(batch, self.pair_type)
-        loss = bpr_loss if self.loss == "bpr" else bce_loss
-        return loss(batch, representations, self.view)
-
-    def extra_repr(self) -> str:
-        return f"{self.edge_type}, loss={self.loss!r}, anchored={self.anchored}"
