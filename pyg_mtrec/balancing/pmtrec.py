@@ -2,10 +2,10 @@ import math
 from typing import ClassVar, Literal
 
 from torch import Tensor
-from torch.linalg import vector_norm
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.balancing.balancer import Balancer
+from pyg_mtrec.balancing._combine import combine
+from pyg_mtrec.balancing.balancer import Balancer, Needs
 from pyg_mtrec.gradients import TaskGradients, Update
 
 # exp(600) · 1e10 / 1e-30 still fits in float64, and no softmax can tell larger focusing apart.
@@ -57,7 +57,7 @@ class PMTRec(Balancer):
                 [0.0000e+00, 2.0000e+00]])
     """
 
-    needs: ClassVar[Literal["losses", "rows"]] = "rows"
+    needs: ClassVar[Needs] = "rows"
 
     def __init__(
         self,
@@ -103,21 +103,6 @@ class PMTRec(Balancer):
         exp = (logits - logits.amax(dim=0)).exp() * live
         return (exp / exp.sum(dim=0).clamp_(min=1e-300)).to(norms.dtype)
 
-    def forward(self, grads: Tensor, *, epoch: int) -> Tensor:
-        r"""Combines gradients that are already gathered, for hand-written training loops.
-
-        Args:
-            grads: The tasks' gradients :math:`[T, R, d]`, the main task first.
-            epoch: The epoch :math:`s \geq 0`.
-
-        Returns:
-            The combined gradient :math:`[R, d]`.
-        """
-        norms = vector_norm(grads, dim=-1)  # [T, R]
-        if self.relative:
-            norms = norms / _live_mean([norms])
-        return self._combine(grads, self.weights(norms, epoch=epoch))
-
     def update(self, gradients: TaskGradients, *, epoch: int) -> Update:
         r"""Combines each row with its own weights; see the class for the equation."""
         norms = {name: gradients.norms(name) for name in gradients.rows}
@@ -138,10 +123,7 @@ class PMTRec(Balancer):
     def _combine(self, grads: Tensor, weights: Tensor) -> Tensor:
         if self.scale == "sum":
             weights = weights * weights.size(0)
-        out = weights[0].unsqueeze(-1) * grads[0]  # [R, d]
-        for weight, grad in zip(weights[1:], grads[1:], strict=True):
-            out.addcmul_(weight.unsqueeze(-1), grad)
-        return out
+        return combine(grads, weights)
 
     def extra_repr(self) -> str:
         r"""Returns the settings that decide the weights."""

@@ -7,7 +7,14 @@ from importlib import import_module
 from pyg_mtrec._errors import InputError
 
 # Public names that cannot be chosen: base classes and what they return
-_HIDDEN = {"Balancer", "Encoder", "Representations"}
+_HIDDEN = {
+    "Balancer",
+    "Encoder",
+    "FromTorchJD",
+    "GramBalancer",
+    "LossBalancer",
+    "Representations",
+}
 _SPOKEN = {"dataset": "data set", "yardsticks": "yardstick"}
 
 

@@ -90,20 +90,24 @@ class GradientCollector:
         return dict(self.encoder.named_parameters())
 
     def collect(
-        self, batches: Mapping[str, Any], adj_dict: Mapping[Any, Any] | None = None
+        self,
+        batches: Mapping[str, Any],
+        adj_dict: Mapping[Any, Any] | None = None,
+        at: str | None = None,
     ) -> TaskGradients:
         r"""Takes every task's gradient of what the tasks share: one backward pass a task.
 
         Args:
             batches: Name to batch, for every task.
             adj_dict: Relation to operator, for encoders that propagate.
+            at: Where the gradients are taken, if not where the collector usually does.
 
         Returns:
             The gradients on the rows that the batches touched, or on all rows of the tables for
             a propagating encoder with ``at="embedding"``.
         """
         step = self._forward(batches, adj_dict, num_sinks=len(self.tasks))
-        at_tables = self.at == "embedding" and not step.identity
+        at_tables = (at or self.at) == "embedding" and not step.identity
         pulled: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
         own: dict[str, dict[str, Tensor]] = {}
         for position, (name, task) in enumerate(self.tasks.items()):
@@ -148,7 +152,8 @@ class GradientCollector:
         Args:
             batches: Name to batch, for every task.
             adj_dict: Relation to operator, for encoders that propagate.
-            weigh: Maps the losses :math:`[T]` to weights :math:`[T]`.
+            weigh: Maps the losses :math:`[T]` to weights :math:`[T]`. A task's own parameters
+                get its plain gradient all the same, unless the weight is zero.
 
         Returns:
             The losses :math:`[T]`, detached, and the update, ready for :meth:`write`.
@@ -158,11 +163,12 @@ class GradientCollector:
             return done
         step = self._forward(batches, adj_dict, num_sinks=1)
         losses = torch.stack(step.losses)
-        total = (weigh(losses.detach()) * losses).sum()
+        weights = weigh(losses.detach())
         parameters = {name: dict(task.named_parameters()) for name, task in self.tasks.items()}
-        own = step.backward(total, parameters, retain_graph=False)
+        own = step.backward((weights * losses).sum(), parameters, retain_graph=False)
         self._pulled = False
-        return losses.detach(), Update({n: sink[0] for n, sink in step.sinks.items()}, {}, own)
+        rows = {name: sink[0] for name, sink in step.sinks.items()}
+        return losses.detach(), Update(rows, {}, _unweighted(own, weights))
 
     def write(self, update: Update) -> None:
         r"""Writes the combined gradient into ``.grad`` of every parameter, replacing what is there.
@@ -214,13 +220,22 @@ class GradientCollector:
             self._buffer(name).mark(looked_up)
         view = GatheredRepresentations(rows, rows)
         losses = torch.stack([task(batches[name], view) for name, task in self.tasks.items()])
-        total = (weigh(losses.detach()) * losses).sum()
+        weights = weigh(losses.detach())
+        total = (weights * losses).sum()
         parameters = {name: dict(task.named_parameters()) for name, task in self.tasks.items()}
         own = own_gradients(total, list(leaves.values()), parameters, retain_graph=False)
-        return losses.detach(), Update({}, {}, own)
+        return losses.detach(), Update({}, {}, _unweighted(own, weights))
 
     def _buffer(self, name: str) -> GradBuffer:
         table = self.tables[name]
         if name not in self._buffers or not self._buffers[name].fits(table):
             self._buffers[name] = GradBuffer(table)
         return self._buffers[name]
+
+
+def _unweighted(own: dict[str, dict[str, Tensor]], weights: Tensor) -> dict[str, dict[str, Tensor]]:
+    by = weights + (weights == 0)
+    return {
+        task: {name: grad / by[position] for name, grad in grads.items()}
+        for position, (task, grads) in enumerate(own.items())
+    }

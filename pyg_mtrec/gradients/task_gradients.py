@@ -1,6 +1,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
@@ -22,8 +23,9 @@ class TaskGradients:
         dense: Shared parameter outside the tables to its gradients :math:`[T, *]`.
         own: Task to its gradients of the parameters that no other task uses. No rule touches
             them: each parameter gets the plain gradient of its own task.
-        reduce: Applied to squared norms :math:`[T, R]` before the root is taken: the hook where
-            ranks that hold disjoint columns add theirs up.
+        reduce: Applied to sums over the columns of rows (squared norms :math:`[T, R]`, Gram
+            matrices) before anything is made of them: the hook where ranks that hold disjoint
+            columns add theirs up.
     """
 
     losses: Tensor
@@ -32,7 +34,48 @@ class TaskGradients:
     own: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     reduce: Callable[[Tensor], Tensor] = identity
 
+    @property
+    def num_tasks(self) -> int:
+        r"""The number of tasks :math:`T`."""
+        return self.losses.numel()
+
     def norms(self, table: str) -> Tensor:
         r"""Returns the norms :math:`\|G_t[e]\|_2` of a table's rows, shape :math:`[T, R]`."""
         norms = vector_norm(self.rows[table].grads, dim=-1)
         return norms if self.reduce is identity else self.reduce(norms.square()).sqrt()
+
+    def row_gram(self, table: str) -> Tensor:
+        r"""Returns the inner products of the tasks' gradients in each row.
+
+        Args:
+            table: The table.
+
+        Returns:
+            :math:`\langle G_s[e], G_t[e] \rangle` in float64, shape :math:`[R, T, T]`.
+        """
+        grads = self.rows[table].grads
+        return self.reduce(torch.einsum("srd,trd->rst", grads, grads).double())
+
+    def gram(self) -> Tensor:
+        r"""Returns the Gram matrix of the tasks' gradients over everything that they share.
+
+        Returns:
+            :math:`\langle g_s, g_t \rangle` in float64, shape :math:`[T, T]`, where :math:`g_t` is
+            made of all rows of all tables and of all dense parameters.
+        """
+        gram = self.losses.new_zeros(self.num_tasks, self.num_tasks, dtype=torch.float64)
+        for rows in self.rows.values():
+            gram = gram + _gram(rows.grads)
+        return self.reduce(gram) + self.dense_gram()
+
+    def dense_gram(self) -> Tensor:
+        r"""Returns the part of :meth:`gram` that the dense parameters make, :math:`[T, T]`."""
+        gram = self.losses.new_zeros(self.num_tasks, self.num_tasks, dtype=torch.float64)
+        for grads in self.dense.values():
+            gram = gram + _gram(grads)
+        return gram
+
+
+def _gram(grads: Tensor) -> Tensor:
+    flat = grads.flatten(1)
+    return (flat @ flat.t()).double()

@@ -58,7 +58,7 @@ class MultiTaskStep:
                 lambda losses: self.balancer.loss_weights(losses, epoch=epoch),
             )
         else:
-            gradients = self.collector.collect(batches, self.adj_dict)
+            gradients = self.collector.collect(batches, self.adj_dict, self.balancer.at)
             losses, update = gradients.losses, self.balancer.update(gradients, epoch=epoch)
         self.collector.write(update)
         return losses
