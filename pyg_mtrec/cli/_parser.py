@@ -22,8 +22,9 @@ COMMANDS = {
 _GROUPS = {
     "data": "dataset interactions social item_groups root split message_edges",
     "model": "encoder dim layers",
-    "tasks": "tasks auxiliary balancer alpha tau mask_inactive scale at",
-    "training": "epochs patience batch_size lr weight_decay seed device threads",
+    "tasks": "tasks task_options auxiliary balancer alpha tau mask_inactive scale scope"
+    " balancer_options at",
+    "training": "epochs patience batch_size lr weight_decay optimizer seed device threads",
     "evaluation": "topk select_metric valid_users protocol comparison yardsticks ease_l2",
 }
 

@@ -1,5 +1,8 @@
+import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
+from typing import Any
 
 from torch_geometric.data import HeteroData
 from torch_geometric.typing import EdgeType
@@ -28,19 +31,29 @@ def task_names(data: HeteroData) -> list[str]:
     return list(_offers(data))
 
 
-def task_from_name(name: str, data: HeteroData) -> Task:
-    r"""Makes a task with its default settings.
+def task_from_name(name: str, data: HeteroData, **options: Any) -> Task:
+    r"""Makes a task.
 
     Args:
         name: A name of :func:`task_names`.
         data: The training graph.
+        options: Arguments of the task's constructor, beside its relation.
 
     Raises:
-        InputError: If the data cannot supervise such a task, or no task has this name.
+        InputError: If the task does not take an option, the data cannot supervise such a task, or
+            no task has this name.
     """
     offers = _offers(data)
     if name in offers:
-        return offers[name]()
+        make, cls = offers[name]
+        taken = list(inspect.signature(cls).parameters)
+        for option in options:
+            if option not in taken:
+                near = get_close_matches(option, taken, n=1, cutoff=0.0)
+                raise InputError(
+                    f"task {name!r} takes no option {option!r}: did you mean {near[0]!r}?"
+                )
+        return make(**options)
     if name in _NEEDS:
         found = ", ".join(str(edge_type) for edge_type in data.edge_types) or "no relation"
         raise InputError(f"task {name!r} needs {_NEEDS[name]} (the data has {found})")
@@ -51,28 +64,22 @@ def task_from_name(name: str, data: HeteroData) -> Task:
     )
 
 
-def _offers(data: HeteroData) -> dict[str, Callable[[], Task]]:
-    found: dict[str, Callable[[], Task]] = {}
+def _offers(data: HeteroData) -> dict[str, tuple[Callable[..., Task], type[Task]]]:
+    found: dict[str, tuple[Callable[..., Task], type[Task]]] = {}
     if MAIN in data.edge_types:
-        found["bpr"] = BPR
-        found["alignment-uniformity"] = AlignmentUniformity
+        found["bpr"] = BPR, BPR
+        found["alignment-uniformity"] = AlignmentUniformity, AlignmentUniformity
         if "rating" in data[MAIN]:
-            found["rating-regression"] = lambda: RatingRegression.from_data(data)
+            found["rating-regression"] = partial(RatingRegression.from_data, data), RatingRegression
     for edge_type in data.edge_types:
         src, relation, dst = edge_type
         kebab = relation.replace("_", "-")
         if src == "item" and relation == "in":
-            found.setdefault(f"same-{dst.replace('_', '-')}", _same(edge_type))
+            same = partial(SameCategory, edge_type)
+            found.setdefault(f"same-{dst.replace('_', '-')}", (same, SameCategory))
         elif src == dst and src in ("user", "item") and not relation.startswith("rev_"):
+            link = partial(LinkPrediction, edge_type)
             if src == "user":
-                found.setdefault("social", _link(edge_type))
-            found.setdefault(kebab, _link(edge_type))
+                found.setdefault("social", (link, LinkPrediction))
+            found.setdefault(kebab, (link, LinkPrediction))
     return found
-
-
-def _link(edge_type: EdgeType) -> Callable[[], Task]:
-    return lambda: LinkPrediction(edge_type)
-
-
-def _same(edge_type: EdgeType) -> Callable[[], Task]:
-    return lambda: SameCategory(edge_type)

@@ -69,6 +69,11 @@ class AlignmentUniformity(Task):
             raise InputError(f"'t' needs to be positive in 'AlignmentUniformity' (got {t})")
         self.gamma, self.t, self.unique, self.anchored = gamma, t, unique, anchored
 
+    @property
+    def lower_bound(self) -> float:
+        # Squared distances of unit rows are at most 4, so uniformity is at least -4 t a side.
+        return -4.0 * self.t * self.gamma
+
     def sampler(self, data: HeteroData, generator: torch.Generator) -> EdgeSampler:
         return EdgeSampler(data, self.edge_type, generator, num_negatives=0, anchored=self.anchored)
 
@@ -85,7 +90,7 @@ class AlignmentUniformity(Task):
             spread = src.new_zeros(())
             for x, ids in ((src, src_ids), (dst, dst_ids)):
                 counted = weight * first_occurrence(ids, weight) if self.unique else weight
-                spread = spread + uniformity(x, counted, self.t)
+                spread = spread + uniformity(x, counted, self.t, ids)
             loss = loss + self.gamma / 2 * total / batch.size * spread
         return loss
 

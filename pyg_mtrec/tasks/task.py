@@ -44,6 +44,11 @@ class Task(nn.Module, ABC):
         self.edge_type: EdgeType = (src, relation, dst)
         self.view = view
 
+    @property
+    def lower_bound(self) -> float:
+        r"""A bound that no loss falls below: rules that divide by losses shift them by it."""
+        return 0.0
+
     @abstractmethod
     def sampler(self, data: HeteroData, generator: torch.Generator) -> Sampler:
         r"""Returns what makes this task's batches.

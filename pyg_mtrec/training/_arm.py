@@ -1,5 +1,6 @@
 """One arm of an experiment: tables, encoder, tasks and rule, trained from the run's seed."""
 
+from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import Any
 
@@ -7,16 +8,18 @@ import torch
 from torch import nn
 from torch_geometric.data import HeteroData
 
+from pyg_mtrec._errors import InputError
 from pyg_mtrec.balancing import Balancer
 from pyg_mtrec.gradients import GradientCollector
 from pyg_mtrec.loader import MultiTaskLoader
 from pyg_mtrec.metrics import DotProductScorer, RankingEvaluator
 from pyg_mtrec.nn import Adjacency, NodeEmbedding
 from pyg_mtrec.nn.encoders import Encoder
-from pyg_mtrec.tasks import BPR, Task
+from pyg_mtrec.tasks import BPR, RatingRegression, Task
 from pyg_mtrec.tasks._resolve import task_from_name
 from pyg_mtrec.training._data import SplitData, generator
 from pyg_mtrec.training._named import build, named_class
+from pyg_mtrec.training._options import check_options, parse_options
 from pyg_mtrec.training.multi_task_step import MultiTaskStep
 from pyg_mtrec.training.settings import Settings
 from pyg_mtrec.training.trainer import Trainer
@@ -39,6 +42,7 @@ class Arm:
         train = _moved(data.train, device)
         self.embedding = NodeEmbedding.from_data(train, settings.dim, seed=settings.seed).to(device)
         self.encoder = _encoder(settings).to(device)
+        _check_task_options(settings, data.tasks)
         self.tasks = {task: _task(task, settings, train).to(device) for task in tasks}
         self.adj_dict = self._adj_dict(train)
         draws = generator(settings, device, 1)
@@ -49,7 +53,7 @@ class Arm:
         )
         self.step = MultiTaskStep(
             GradientCollector(self.embedding, self.encoder, self.tasks, at=settings.at),
-            _balancer(balancer, settings).to(device),
+            _balancer(balancer, settings, self.tasks).to(device),
             self.adj_dict,
         )
 
@@ -57,11 +61,15 @@ class Arm:
         r"""Returns the trainer; ``kwargs`` are its checkpoint, history and the like."""
         owners: list[nn.Module] = [self.embedding, self.encoder, *self.tasks.values()]
         authors = self.settings.protocol == "authors"
-        optimizer = torch.optim.Adam(
-            [parameter for owner in owners for parameter in owner.parameters()],
-            lr=self.settings.lr,
-            weight_decay=0.0 if authors else self.settings.weight_decay,
-            fused=True,
+        decay = 0.0 if authors else self.settings.weight_decay
+        groups = [
+            {"params": [p for owner in owners for p in owner.parameters()], "weight_decay": decay},
+            # What a rule learns is no representation: decay would pull it to its start.
+            {"params": list(self.step.balancer.parameters()), "weight_decay": 0.0},
+        ]
+        decoupled = self.settings.optimizer == "adamw"
+        optimizer = (torch.optim.AdamW if decoupled else torch.optim.Adam)(
+            [group for group in groups if group["params"]], lr=self.settings.lr, fused=True
         )
         return Trainer(
             self.step,
@@ -108,7 +116,12 @@ def _encoder(settings: Settings) -> Encoder:
 
 
 def _task(name: str, settings: Settings, data: HeteroData) -> Task:
-    task = task_from_name(name, data)
+    options = {
+        option.removeprefix(f"{name}.")
+        for option in settings.task_options
+        if option.startswith(f"{name}.")
+    }
+    task = task_from_name(name, data, **parse_options(sorted(options), "task_options"))
     if isinstance(task, BPR) and settings.protocol == "authors":
         task.l2 = settings.weight_decay  # the released codes penalise the batch's rows instead
     if settings.auxiliary == "own" and hasattr(task, "anchored"):
@@ -116,12 +129,31 @@ def _task(name: str, settings: Settings, data: HeteroData) -> Task:
     return task
 
 
-def _balancer(name: str, settings: Settings) -> Balancer:
-    balancer: Balancer = build(
-        named_class("balancing", name),
-        alpha=settings.alpha,
-        tau=settings.tau,
-        mask_inactive=settings.mask_inactive,
-        scale=settings.scale,
-    )
+def _check_task_options(settings: Settings, tasks: Iterable[str]) -> None:
+    for option in settings.task_options:
+        owner, dot, _ = option.partition("=")[0].partition(".")
+        if not dot or owner not in tasks:
+            raise InputError(
+                f"'task_options' needs TASK.NAME=VALUE with one of the tasks {', '.join(tasks)}"
+                f" (got '{option}')"
+            )
+
+
+def _balancer(name: str, settings: Settings, tasks: Mapping[str, Task]) -> Balancer:
+    rule = named_class("balancing", name)
+    options = parse_options(settings.balancer_options, "balancer_options")
+    if settings.scope != "table":
+        options.setdefault("scope", settings.scope)
+    check_options(options, rule, rule.__name__)
+    offered = {
+        "alpha": settings.alpha,
+        "tau": settings.tau,
+        "mask_inactive": settings.mask_inactive,
+        "scale": settings.scale,
+        "seed": settings.seed,
+        "num_tasks": len(tasks),
+        "regression": [isinstance(task, RatingRegression) for task in tasks.values()],
+        "lower_bounds": [task.lower_bound for task in tasks.values()],
+    }
+    balancer: Balancer = build(rule, **{**offered, **options})
     return balancer

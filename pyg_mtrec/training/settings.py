@@ -31,6 +31,9 @@ class Settings:
     tasks: list[str] = _setting(
         [], "tasks, the main one first (default: the data set's)", metavar="NAME"
     )
+    task_options: list[str] = _setting(
+        [], "arguments of tasks, as alignment-uniformity.gamma=0.5", metavar="TASK.NAME=VALUE"
+    )
     balancer: str = _setting("pmtrec", "rule that combines the tasks' gradients", room="balancing")
     alpha: float = _setting(1.06, "task focusing of PMTRec: growth per epoch, >= 1")
     tau: float = _setting(1e-3, "temperature of PMTRec, a gradient norm, > 0")
@@ -38,6 +41,14 @@ class Settings:
         False, "PMTRec: softmax over the tasks that touch a row, not over all"
     )
     scale: str = _setting("mean", "scale of PMTRec's combined gradient", choices=("mean", "sum"))
+    scope: str = _setting(
+        "table",
+        "Gram rules: one weight per task for everything, or one per task and row",
+        choices=("table", "row"),
+    )
+    balancer_options: list[str] = _setting(
+        [], "further arguments of the rule, as c=0.4", metavar="NAME=VALUE"
+    )
     at: str = _setting(
         "embedding",
         "where the tasks' gradients are combined",
@@ -48,6 +59,11 @@ class Settings:
     batch_size: int = _setting(2048, "interactions per step")
     lr: float = _setting(0.005, "learning rate of Adam")
     weight_decay: float = _setting(1e-5, "weight decay of Adam, added after balancing")
+    optimizer: str = _setting(
+        "adam",
+        "adam adds weight decay to the gradient; adamw shrinks weights by lr times decay instead",
+        choices=("adam", "adamw"),
+    )
     topk: list[int] = _setting([5, 10, 20, 40], "cut-offs of the ranking metrics", metavar="K")
     select_metric: str = _setting("recall@20", "validation metric that selects the epoch")
     valid_users: int = _setting(2000, "users in the validation sample of every epoch")

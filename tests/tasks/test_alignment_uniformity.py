@@ -50,6 +50,11 @@ def _loop(batch, x_dict, gamma=1.0, t=2.0, unique=False):
     return (align + gamma / 2 * sum(weight) * spread) / batch.size
 
 
+@pytest.fixture(params=[True, False], ids=["merged", "as they come"])
+def waits(request, monkeypatch):
+    monkeypatch.setattr(_uniformity, "can_wait", lambda x: request.param)
+
+
 def _case(seed=0, b=11, dim=4, scale=1.0, nodes=7, weighted=True):
     g = torch.Generator().manual_seed(seed)
     x_dict = {
@@ -64,7 +69,7 @@ def _case(seed=0, b=11, dim=4, scale=1.0, nodes=7, weighted=True):
 @pytest.mark.parametrize("unique", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("gamma", "t"), [(1.0, 2.0), (0.3, 0.7), (0.0, 2.0)])
-def test_the_loss_is_the_loops(unique, weighted, gamma, t):
+def test_the_loss_is_the_loops(unique, weighted, gamma, t, waits):
     batch, x_dict = _case(weighted=weighted)
     task = AlignmentUniformity(gamma=gamma, t=t, unique=unique)
     found = task(batch, Representations(x_dict))
@@ -132,7 +137,7 @@ def test_one_row_has_no_uniformity(unique):
 
 
 @pytest.mark.parametrize("unique", [False, True])
-def test_gradients(unique):
+def test_gradients(unique, waits):
     batch, x_dict = _case(b=5, nodes=4)
     task = AlignmentUniformity(unique=unique)
 
@@ -144,7 +149,7 @@ def test_gradients(unique):
 
 
 @pytest.mark.parametrize("unique", [False, True])
-def test_order_and_padding_change_nothing(unique):
+def test_order_and_padding_change_nothing(unique, waits):
     batch, x_dict = _case()
     task, x = AlignmentUniformity(unique=unique), Representations(x_dict)
     want = task(batch, x)
@@ -182,7 +187,7 @@ def test_more_rows_than_a_chunk():
     x = torch.ones(n, 1)
     x[n // 2 :] = -1
     x.requires_grad_()
-    found = uniformity(x, torch.ones(n), t=2.0)
+    found = uniformity(x, torch.ones(n), 2.0, torch.arange(n))
     half = n // 2
     near, far = half * (half - 1), half * half
     want = math.log((near + far * math.exp(-8)) / (near + far))
@@ -207,7 +212,8 @@ def test_first_occurrences(rows):
     assert found == want
 
 
-def test_a_step_never_waits():
+def test_a_step_never_waits(monkeypatch):
+    monkeypatch.setattr(_uniformity, "can_wait", lambda x: False)
     batch, x_dict = _case()
     leaves = {node_type: x.requires_grad_() for node_type, x in x_dict.items()}
     for unique in (False, True):

@@ -8,7 +8,7 @@ from pyg_mtrec.gradients import GradientCollector, _forward_pass
 from pyg_mtrec.gradients._unique_rows import unique_rows
 from pyg_mtrec.loader import MultiTaskLoader
 from pyg_mtrec.nn import MF, Adjacency, Encoder, LightGCN, NodeEmbedding
-from pyg_mtrec.tasks import BPR, AlignmentUniformity
+from pyg_mtrec.tasks import BPR, AlignmentUniformity, _uniformity
 from pyg_mtrec.training import MultiTaskStep
 from pyg_mtrec.transforms import NormalizedAdjacency
 
@@ -25,6 +25,7 @@ def test_a_step_never_waits_for_the_device(
     monkeypatch.setattr(
         _forward_pass, "unique_rows", lambda ids, static: unique_rows(ids, static=True)
     )
+    monkeypatch.setattr(_uniformity, "can_wait", lambda x: False)
     data = graphs()["plain"]
     embedding = NodeEmbedding.from_data(data, 4)
     tasks = {"bpr": BPR(), "alignment": AlignmentUniformity()}
