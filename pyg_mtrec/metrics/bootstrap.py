@@ -2,8 +2,7 @@ import torch
 from torch import Tensor
 
 from pyg_mtrec._errors import InputError
-
-_MAX_DRAWN = 2**22  # resampled values held at once
+from pyg_mtrec.metrics._resampling import check, percentile_interval, resampled_means
 
 
 def bootstrap_interval(
@@ -46,16 +45,5 @@ def bootstrap_interval(
             "'values' needs to hold at least one number and no NaN in 'bootstrap_interval' "
             f"(got {values.numel()} values, {int(values.isnan().sum())} NaN)"
         )
-    if num_draws < 1 or not 0.0 < level < 1.0:
-        raise InputError(
-            "'num_draws' needs to be positive and 'level' between 0 and 1 in "
-            f"'bootstrap_interval' (got {num_draws} and {level})"
-        )
-    size = values.numel()
-    means = []
-    for draws in torch.arange(num_draws).split(max(1, _MAX_DRAWN // size)):
-        index = torch.randint(size, (draws.numel(), size), generator=generator)
-        means.append(values[index].mean(dim=1))
-    ends = torch.tensor([(1.0 - level) / 2.0, (1.0 + level) / 2.0], dtype=torch.double)
-    low, high = torch.cat(means).quantile(ends).tolist()
-    return low, high
+    check(num_draws, level, "bootstrap_interval")
+    return percentile_interval(resampled_means(values, num_draws, generator), level)
