@@ -19,11 +19,14 @@ class Batch:
             batch does not change the scale of gradients.
         src_index: Source nodes :math:`[b]`.
         dst_pos_index: Positive destinations :math:`[b]`.
-        dst_neg_index: Negative destinations :math:`[b]` or :math:`[b, m]`.
+        dst_neg_index: Negative destinations :math:`[b]` or :math:`[b, m]`, or :math:`[1, m]` if
+            all pairs share them.
         edge_label_index: Labelled pairs :math:`[2, b]`, for tasks that are not triplets.
         edge_label: Labels :math:`[b]` or :math:`[b, K]`.
         weight: Weights :math:`[b]`, zero where there was nothing to draw (default: all one).
         edge_id: Positions :math:`[b]` of the pairs in the relation's training edges.
+        dst_log_q: Logs :math:`[b]` of the probability that another pair of a random batch has this
+            one's destination.
 
     Example:
         >>> import torch
@@ -51,6 +54,7 @@ class Batch:
     edge_label: Tensor | None = None
     weight: Tensor | None = None
     edge_id: Tensor | None = None
+    dst_log_q: Tensor | None = None
 
     @classmethod
     def from_hetero(cls, data: HeteroData, edge_type: EdgeType, local: bool = False) -> "Batch":

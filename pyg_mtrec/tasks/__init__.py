@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pyg_mtrec.tasks.link_prediction import LinkPrediction as LinkPrediction
     from pyg_mtrec.tasks.rating_regression import RatingRegression as RatingRegression
     from pyg_mtrec.tasks.same_category import SameCategory as SameCategory
+    from pyg_mtrec.tasks.sampled_softmax import SampledSoftmax as SampledSoftmax
     from pyg_mtrec.tasks.task import Task as Task
 
 _NAMES = {
@@ -18,6 +19,7 @@ _NAMES = {
     "LinkPrediction": "link_prediction",
     "RatingRegression": "rating_regression",
     "SameCategory": "same_category",
+    "SampledSoftmax": "sampled_softmax",
     "Task": "task",
 }
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "LinkPrediction",
     "RatingRegression",
     "SameCategory",
+    "SampledSoftmax",
     "Task",
 ]
 

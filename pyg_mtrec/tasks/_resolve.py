@@ -13,6 +13,7 @@ from pyg_mtrec.tasks.bpr import BPR
 from pyg_mtrec.tasks.link_prediction import LinkPrediction
 from pyg_mtrec.tasks.rating_regression import RatingRegression
 from pyg_mtrec.tasks.same_category import SameCategory
+from pyg_mtrec.tasks.sampled_softmax import SampledSoftmax
 from pyg_mtrec.tasks.task import Task
 
 MAIN: EdgeType = ("user", "interacts", "item")
@@ -20,6 +21,7 @@ MAIN: EdgeType = ("user", "interacts", "item")
 _NEEDS = {
     "bpr": f"the relation {MAIN}",
     "alignment-uniformity": f"the relation {MAIN}",
+    "sampled-softmax": f"the relation {MAIN}",
     "rating-regression": f"'rating' on the relation {MAIN}",
     "social": "a relation ('user', ..., 'user')",
     "same-category": "the relation ('item', 'in', 'category')",
@@ -69,6 +71,7 @@ def _offers(data: HeteroData) -> dict[str, tuple[Callable[..., Task], type[Task]
     if MAIN in data.edge_types:
         found["bpr"] = BPR, BPR
         found["alignment-uniformity"] = AlignmentUniformity, AlignmentUniformity
+        found["sampled-softmax"] = SampledSoftmax, SampledSoftmax
         if "rating" in data[MAIN]:
             found["rating-regression"] = partial(RatingRegression.from_data, data), RatingRegression
     for edge_type in data.edge_types:

@@ -8,6 +8,7 @@ from pyg_mtrec._errors import InputError
 from pyg_mtrec.loader import Batch, EdgeSampler
 from pyg_mtrec.nn.encoders import Representations
 from pyg_mtrec.tasks._as_batch import as_batch
+from pyg_mtrec.tasks._positive_weight import positive_weight
 from pyg_mtrec.tasks._uniformity import first_occurrence, uniformity
 from pyg_mtrec.tasks.task import Task
 
@@ -83,7 +84,7 @@ class AlignmentUniformity(Task):
         src_ids, dst_ids = batch.pairs()
         src = normalize(representations.rows(src_type, src_ids, task=self.view), dim=-1)  # [b, d]
         dst = normalize(representations.rows(dst_type, dst_ids, task=self.view), dim=-1)  # [b, d]
-        weight = self._weight(batch, src)  # [b]
+        weight = positive_weight(batch, src)  # [b]
         total = weight.sum()
         loss = (weight * (src - dst).square().sum(dim=-1)).sum() / batch.size
         if self.gamma:
@@ -93,16 +94,6 @@ class AlignmentUniformity(Task):
                 spread = spread + uniformity(x, counted, self.t, ids)
             loss = loss + self.gamma / 2 * total / batch.size * spread
         return loss
-
-    @staticmethod
-    def _weight(batch: Batch, like: Tensor) -> Tensor:
-        weight = (
-            like.new_ones(like.size(0)) if batch.weight is None else batch.weight.to(like.dtype)
-        )
-        label = batch.edge_label
-        if batch.src_index is None and label is not None and label.numel() == weight.numel():
-            weight = weight * (label.view(-1) > 0)  # sampled non-links are not to be aligned
-        return weight
 
     def extra_repr(self) -> str:
         return f"{self.edge_type}, gamma={self.gamma}, t={self.t}, unique={self.unique}"

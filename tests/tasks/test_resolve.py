@@ -4,13 +4,20 @@ from bank import IN_CATEGORY, MAIN, TRUSTS, graphs
 from torch_geometric.data import HeteroData
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.tasks import BPR, AlignmentUniformity, LinkPrediction, RatingRegression, SameCategory
+from pyg_mtrec.tasks import (
+    BPR,
+    AlignmentUniformity,
+    LinkPrediction,
+    RatingRegression,
+    SameCategory,
+    SampledSoftmax,
+)
 from pyg_mtrec.tasks._resolve import task_from_name, task_names
 
 
 def test_what_each_graph_offers():
     offered = {name: task_names(data) for name, data in graphs().items()}
-    main = ["bpr", "alignment-uniformity"]
+    main = ["bpr", "alignment-uniformity", "sampled-softmax"]
     rated = [*main, "rating-regression"]
     assert offered["plain"] == [*rated, "social", "trusts", "also-viewed", "same-category"]
     assert offered["one_relation"] == main
@@ -43,6 +50,7 @@ def test_names_become_tasks():
     data = graphs()["plain"]
     assert type(task_from_name("bpr", data)) is BPR
     assert type(task_from_name("alignment-uniformity", data)) is AlignmentUniformity
+    assert type(task_from_name("sampled-softmax", data)) is SampledSoftmax
     assert type(task_from_name("rating-regression", data)) is RatingRegression
     for name, edge_type in (
         ("social", TRUSTS),
@@ -66,7 +74,7 @@ def test_other_groups_and_relations_have_names_of_their_own():
         ("user", "social", "user"),
     ):
         data[edge_type].edge_index = one
-    assert task_names(data)[2:] == ["same-brand", "social", "works-with"]
+    assert task_names(data)[3:] == ["same-brand", "social", "works-with"]
     assert task_from_name("social", data).edge_type == ("user", "works_with", "user")
 
 
@@ -107,6 +115,17 @@ def test_a_task_that_the_data_cannot_supervise(graph, name, need):
     assert text.startswith(f"task {name!r} needs") and need in text and str(MAIN) in text
 
 
-def test_no_relation_at_all():
-    with pytest.raises(InputError, match=r"task 'bpr' needs .* \(the data has no relation\)"):
-        task_from_name("bpr", HeteroData())
+@pytest.mark.parametrize("name", ["bpr", "sampled-softmax"])
+def test_no_relation_at_all(name):
+    with pytest.raises(InputError, match=rf"task '{name}' needs .* \(the data has no relation\)"):
+        task_from_name(name, HeteroData())
+
+
+def test_options_reach_the_task():
+    data = graphs()["plain"]
+    task = task_from_name("sampled-softmax", data, negatives="batch", log_q=True, temperature=0.2)
+    assert (task.negatives, task.log_q, task.temperature) == ("batch", True, 0.2)
+    with pytest.raises(
+        InputError, match="takes no option 'temprature': did you mean 'temperature'"
+    ):
+        task_from_name("sampled-softmax", data, temprature=0.2)
