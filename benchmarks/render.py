@@ -1,7 +1,7 @@
-"""Writes the committed results into the tables of README and docs.
+"""Writes the committed results into the tables and figures of README and docs.
 
-    python -m benchmarks.render            fills every table
-    python -m benchmarks.render --check    changes nothing, exits 1 if a table is stale
+    python -m benchmarks.render            fills every table, draws every figure
+    python -m benchmarks.render --check    changes nothing, exits 1 if one is stale
 
 A table stands between two comments, in Markdown
 
@@ -16,7 +16,10 @@ and in reStructuredText
 
 Results lie under benchmarks/results/. ``NAME.json`` or ``NAME.seedN.json`` is the results.json of
 a run of ``pyg-mtrec train``; the seeds of one name are averaged. ``multi_task_step.json`` and
-``full_ranking.json`` are what the scripts in benchmarks/speed/ write.
+``full_ranking.json`` are what the scripts in benchmarks/speed/ write. ``pmtrec-DATASET.json`` is
+written by benchmarks/paper/pmtrec.py and makes the tables ``pmtrec-table2-DATASET`` and so on
+(benchmarks/paper/_tables.py) and the figures ``pmtrec-figures-DATASET``, images that lie under
+docs/_static/pmtrec/.
 """
 
 import argparse
@@ -24,11 +27,14 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.paper import _plots, _tables
+from benchmarks.paper._tables import Report, Table, spread
+from pyg_mtrec._errors import InputError
 from pyg_mtrec.runs._labels import arm_label, metric_label
 
 ROOT = Path(__file__).parents[1]
@@ -37,27 +43,33 @@ PUBLISHED = ROOT / "benchmarks" / "paper" / "published.json"
 METRICS = ("recall@20", "ndcg@20")
 MARKDOWN = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
 RST = re.compile(r"(^\.\. table: ([\w-]+)\n)(.*?)(^\.\. /table)", re.DOTALL | re.MULTILINE)
+_NO_FIGURE = "Figures: not run.\n"
 
 
 @dataclass
-class Table:
-    """Rows of text, and lines that stand below them."""
+class Figures:
+    """Images of one data set with their captions."""
 
-    header: list[str]
-    rows: list[list[str]]
-    notes: list[str] = field(default_factory=list)
+    dataset: str
+    captions: dict[str, str]
 
     def markdown(self) -> str:
-        lines = [self.header, ["---"] * len(self.header), *self.rows]
-        table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-        return table + "".join(f"\n{note}\n" for note in self.notes)
+        lines = [
+            f"![{self.dataset}, {name}]({self._path(name, ROOT)})\n\n{caption}\n"
+            for name, caption in self.captions.items()
+        ]
+        return "\n".join(lines or [_NO_FIGURE])
 
     def rst(self) -> str:
-        lines = ["", ".. list-table::", "   :header-rows: 1", ""]
-        for row in [self.header, *self.rows]:
-            cells = [f"{'-' if i else '* -'} {cell}".rstrip() for i, cell in enumerate(row)]
-            lines += [f"   {cell:>{len(cell) + 2 * bool(i)}}" for i, cell in enumerate(cells)]
-        return "\n".join([*lines, "", *(f"{note}\n" for note in self.notes)]) + "\n"
+        lines = [
+            f".. figure:: /{self._path(name, ROOT / 'docs')}\n"
+            f"   :alt: {self.dataset}, {name}\n\n   {caption}\n"
+            for name, caption in self.captions.items()
+        ]
+        return "\n" + "\n".join(lines or [_NO_FIGURE]) + "\n"
+
+    def _path(self, name: str, start: Path) -> str:
+        return _image(self.dataset, name).relative_to(start).as_posix()
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -73,12 +85,6 @@ def _runs() -> dict[str, list[dict[str, Any]]]:
         if "comparison" in content:
             runs.setdefault(re.sub(r"\.seed\d+$", "", path.stem), []).append(content)
     return runs
-
-
-def _mean(values: list[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.4f}"
-    return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
 
 
 def _published(name: str, runs: list[dict[str, Any]]) -> tuple[list[str] | None, str]:
@@ -102,7 +108,7 @@ def quality() -> Table:
         title = f"{name}, {settings['encoder']}, d = {settings['dim']}"
         for arm in runs[0]["comparison"]:
             found = [run["comparison"][arm] for run in runs if arm in run["comparison"]]
-            values = [_mean([metrics[m] for metrics in found]) for m in METRICS]
+            values = [spread([metrics[m] for metrics in found]) for m in METRICS]
             rows.append([title, arm_label(arm), *values, str(len(found))])
             title = ""
         published, verdict = _published(name, runs)
@@ -153,13 +159,42 @@ def ranking() -> Table:
 TABLES: dict[str, Callable[[], Table]] = {"quality": quality, "step": step, "ranking": ranking}
 
 
+def _benchmark(name: str) -> Table | Figures:
+    """A table, or all figures, of the PMTRec benchmark on a data set, run or not."""
+    kinds = sorted([*_tables.TABLES, "figures"], key=len, reverse=True)
+    kind = next((kind for kind in kinds if name.startswith(f"pmtrec-{kind}-")), None)
+    if kind is None:
+        known = ", ".join([*TABLES, *(f"pmtrec-{kind}-DATASET" for kind in kinds)])
+        raise InputError(f"no table is called '{name}': the tables are {known}")
+    report = Report.load(name.removeprefix(f"pmtrec-{kind}-"), RESULTS)
+    if kind != "figures":
+        return _tables.TABLES[kind](report)
+    shown = [plot for plot, made in _plots.PLOTS.items() if made.pick(report)]
+    return Figures(report.dataset, {plot: _plots.PLOTS[plot].caption for plot in shown})
+
+
+def _image(dataset: str, name: str) -> Path:
+    return ROOT / "docs" / "_static" / "pmtrec" / f"{dataset}-{name}.png"
+
+
+def _stale_images() -> Iterator[tuple[Path, str, Any]]:
+    """Every image that is missing or shows other numbers: its path, kind and what to draw."""
+    for path in sorted(RESULTS.glob("pmtrec-*.json")):
+        report = Report.load(path.stem.removeprefix("pmtrec-"), RESULTS)
+        for name, plot in _plots.PLOTS.items():
+            picked, image = plot.pick(report), _image(report.dataset, name)
+            if picked and _plots.is_stale(image, name, picked):
+                yield image, name, picked
+
+
 def fill(text: str, pattern: re.Pattern[str]) -> str:
     """Returns the text with all of its tables filled."""
 
     def replace(match: re.Match[str]) -> str:
         opening, name, _, closing = match.groups()
-        table, markdown = TABLES[name](), pattern is MARKDOWN
-        if not table.rows:
+        markdown = pattern is MARKDOWN
+        table = TABLES[name]() if name in TABLES else _benchmark(name)
+        if isinstance(table, Table) and not table.rows:
             code = "`" if markdown else "``"
             where = f"{code}{RESULTS.relative_to(ROOT)}/{code}"
             return f"{opening}\nNot measured yet: no results under {where}.\n\n{closing}"
@@ -170,9 +205,9 @@ def fill(text: str, pattern: re.Pattern[str]) -> str:
 
 
 def main() -> None:
-    """Fills the tables or checks them."""
+    """Fills the tables and draws the figures, or checks them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="exit 1 if a table is stale")
+    parser.add_argument("--check", action="store_true", help="exit 1 if a table or figure is stale")
     check = parser.parse_args().check
     stale = []
     for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.rst"))]:
@@ -182,6 +217,11 @@ def main() -> None:
             stale.append(str(path.relative_to(ROOT)))
             if not check:
                 path.write_text(filled)
+    for path, name, picked in _stale_images():
+        stale.append(str(path.relative_to(ROOT)))
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_plots.png(name, picked))
     if check and stale:
         sys.exit(f"stale tables in {', '.join(stale)}: run python -m benchmarks.render")
     print(f"{'filled' if stale else 'up to date'}: {', '.join(stale) or 'all tables'}")

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from pyg_mtrec.balancing.pmtrec import PMTRec as PMTRec
     from pyg_mtrec.balancing.rlw import RLW as RLW
     from pyg_mtrec.balancing.sum import Sum as Sum
-    from pyg_mtrec.balancing.uncertainty_weighting import UncertaintyWeighting as UncertaintyWeighting
+    from pyg_mtrec.balancing.uncertainty_weighting import (
+        UncertaintyWeighting as UncertaintyWeighting,
+    )
     from pyg_mtrec.balancing.upgrad import UPGrad as UPGrad
 
 _NAMES = {

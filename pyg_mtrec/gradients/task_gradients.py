@@ -77,5 +77,5 @@ class TaskGradients:
 
 
 def _gram(grads: Tensor) -> Tensor:
-    flat = grads.flatten(1)
+    flat = grads.reshape(grads.size(0), -1)
     return (flat @ flat.t()).double()

@@ -1,6 +1,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -158,8 +159,7 @@ class Trainer:
         if self.stopping.update(epoch, metrics[self.select]):
             self.best_metrics = metrics
             self._best = {
-                name: {key: value.clone() for key, value in module.state_dict().items()}
-                for name, module in self.modules.items()
+                name: deepcopy(module.state_dict()) for name, module in self.modules.items()
             }
         row = {"epoch": float(epoch), "seconds": seconds}
         row |= {f"loss/{name}": value for name, value in losses.items()}

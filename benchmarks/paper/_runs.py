@@ -1,0 +1,310 @@
+"""Trials and runs of one cell: each is written as soon as it is done, and never done twice."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.paper._cells import ABLATION, PRESETS, Cell
+from benchmarks.paper._record import RecordingPMTRec
+from pyg_mtrec._errors import InputError
+from pyg_mtrec.balancing import PMTRec
+from pyg_mtrec.metrics import RankingEvaluator, RankingResult
+from pyg_mtrec.training import Settings
+from pyg_mtrec.training._arm import Arm
+from pyg_mtrec.training._data import SplitData, load_data
+from pyg_mtrec.training._yardsticks import yardstick
+from pyg_mtrec.training.experiment import evaluator, resolve_device
+
+SELECT = "recall@20"
+Change = Callable[[SplitData], SplitData]
+
+
+class Pruned(Exception):
+    """A trial is far behind the best at a rung."""
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replaces a file as a whole, so that a kill leaves the old or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> Any:
+    """A file's content, None if there is none."""
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+@lru_cache(maxsize=6)
+def split(dataset: str, root: str | None, seed: int) -> SplitData:
+    """The data set, split by a seed; kept, since every rule needs the same."""
+    return load_data(Settings(dataset=dataset, root=root, seed=seed))
+
+
+def search_evaluator(settings: Settings, data: SplitData) -> RankingEvaluator:
+    """Validation of every epoch: nothing but the selecting metric."""
+    return RankingEvaluator(
+        data.val,
+        k=(20,),
+        metrics=("recall",),
+        max_users=settings.valid_users,
+        seed=settings.seed,
+    )
+
+
+def arm_of(settings: Settings, data: SplitData, device: str) -> Arm:
+    """The arm of a run; the task names of the settings, in their order."""
+    data = replace(data, tasks=settings.tasks or data.tasks)
+    return Arm(settings.balancer, settings, data.tasks, settings.balancer, data, _device(device))
+
+
+def _device(name: str) -> torch.device:
+    return resolve_device(name)
+
+
+def search(
+    cell: Cell,
+    dataset: str,
+    root: str | None,
+    folder: Path,
+    trials: int,
+    device: str = "cpu",
+    deadline: float = float("inf"),
+    change: Change | None = None,
+) -> dict[str, Any] | None:
+    """Searches a cell's grid on validation of seed 0 and returns the best parameters.
+
+    Args:
+        cell: The cell.
+        dataset: The data set.
+        root: The folder of the data sets.
+        folder: Where search.json lies or will.
+        trials: The number of different trials, the same for every rule.
+        device: Where to train.
+        deadline: The time after which no trial is begun.
+        change: Applied to the split first, for other tasks or fewer interactions.
+
+    Returns:
+        The best parameters, None if the deadline came before all trials were run.
+    """
+    import optuna  # an extra: only a search needs it
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    path = folder / "search.json"
+    space, preset = cell.space, PRESETS[dataset]
+    size = 1
+    for values in space.values():
+        size *= len(values)
+    trials = min(trials, size)
+    content = read_json(path) or {"cell": str(cell), "space": space, "trials": []}
+    content["budget"] = trials
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        name: optuna.distributions.CategoricalDistribution(values) for name, values in space.items()
+    }
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=max(4, trials // 4)),
+    )
+    for done in content["trials"]:
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=done["params"], distributions=distributions, value=done["value"]
+            )
+        )
+    while len(content["trials"]) < trials:
+        if time.time() > deadline:
+            return None
+        asked = study.ask(distributions)
+        params = {name: asked.params[name] for name in space}
+        known = [done for done in content["trials"] if done["params"] == params]
+        if known:  # a draw that was tried before costs nothing and counts for nothing
+            study.tell(asked, known[0]["value"])
+            continue
+        found = _trial(cell, dataset, root, params, content["trials"], preset.rungs, device, change)
+        study.tell(asked, found["value"])
+        content["trials"].append(found)
+        write_json(path, content)
+    best = max(content["trials"], key=lambda done: done["value"])
+    return dict(best["params"])
+
+
+def _trial(
+    cell: Cell,
+    dataset: str,
+    root: str | None,
+    params: dict[str, Any],
+    before: list[dict[str, Any]],
+    rungs: dict[int, float],
+    device: str,
+    change: Change | None,
+) -> dict[str, Any]:
+    settings = cell.settings(dataset, root, params)
+    data = split(dataset, root, 0)
+    if change is not None:
+        data = change(data)
+    began = time.perf_counter()
+    seen: dict[str, float] = {}
+    best = {"value": 0.0, "epoch": 0}
+
+    def watch(row: dict[str, float]) -> None:
+        value, epoch = row[f"valid/{SELECT}"], int(row["epoch"])
+        if value > best["value"]:
+            best.update(value=value, epoch=epoch)
+        if epoch in rungs:
+            seen[str(epoch)] = best["value"]
+            others = [t["rungs"][str(epoch)] for t in before if str(epoch) in t["rungs"]]
+            if others and best["value"] < rungs[epoch] * max(others):
+                raise Pruned
+
+    arm = arm_of(settings, data, device)
+    trainer = arm.trainer(search_evaluator(settings, data), loggers=[watch], progress=False)
+    pruned = False
+    try:
+        trainer.fit()
+    except Pruned:
+        pruned = True
+    except InputError as error:
+        if "became" not in str(error):  # a loss that is no number is a bad trial, not a bad input
+            raise
+    return {
+        "params": params,
+        "value": best["value"],
+        "epoch": best["epoch"],
+        "epochs": trainer.epoch,
+        "rungs": seen,
+        "pruned": pruned,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def run_seed(
+    cell: Cell,
+    dataset: str,
+    root: str | None,
+    folder: Path,
+    params: dict[str, Any],
+    seed: int,
+    device: str = "cpu",
+    change: Change | None = None,
+    settings: Settings | None = None,
+) -> dict[str, Any]:
+    """Trains on one split seed with what the search found, and reads its test set, once."""
+    path = folder / f"seed{seed}.json"
+    if path.exists():
+        return dict(read_json(path))
+    settings = settings or cell.settings(dataset, root, params)
+    settings = replace(settings, seed=seed)
+    data = split(dataset, root, seed)
+    if change is not None:
+        data = change(data)
+    began = time.perf_counter()
+    arm = arm_of(settings, data, device)
+    curve: list[float] = []
+    loggers: list[Callable[[dict[str, float]], None]] = [
+        lambda row: curve.append(round(row[f"valid/{SELECT}"], 6))
+    ]
+    record = None
+    if type(arm.step.balancer) is PMTRec:
+        sizes = {name: table.size(0) for name, table in arm.embedding.weight_dict.items()}
+        record = RecordingPMTRec(arm.step.balancer, sizes, len(settings.tasks))
+        arm.step.balancer = record
+        loggers.append(record.end_epoch)
+    trainer = arm.trainer(search_evaluator(settings, data), loggers=loggers, progress=False)
+    trainer.fit()
+    scorer = arm.scorer(data.test)
+    valid = evaluator(settings, data, "val")(scorer)
+    test = evaluator(settings, data, "test")(scorer)
+    found = {
+        "cell": str(cell),
+        "seed": seed,
+        "params": params,
+        "settings": _settings(settings),
+        "selection": {"epoch": trainer.stopping.best_epoch, "value": trainer.stopping.best_value},
+        "epochs": trainer.epoch,
+        "seconds": round(time.perf_counter() - began, 1),
+        "valid": valid.metrics,
+        "test": test.metrics,
+        "buckets": test.buckets,
+        "curve": curve,
+        "weights": None if record is None else {"tasks": settings.tasks, "epochs": record.epochs},
+    }
+    weights = None if record is None else record.last["user"][:, test.users]
+    _save(path, found, test, data, weights)
+    return found
+
+
+def run_yardstick(
+    name: str, dataset: str, root: str | None, folder: Path, seed: int
+) -> dict[str, Any]:
+    """Fits a baseline on one split seed, tuned on its validation, and reads its test set, once."""
+    path = folder / f"seed{seed}.json"
+    if path.exists():
+        return dict(read_json(path))
+    preset = PRESETS[dataset]
+    settings = Settings(
+        dataset=dataset,
+        root=root,
+        seed=seed,
+        valid_users=preset.valid_users,
+        ease_l2=list(preset.ease_l2),
+    )
+    data = split(dataset, root, seed)
+    began = time.perf_counter()
+    scorer, chosen = yardstick(name, settings, data, search_evaluator(settings, data))
+    test = evaluator(settings, data, "test")(scorer)
+    found = {
+        "cell": name,
+        "seed": seed,
+        "params": {key: value for key, value in chosen.items() if key == "l2"},
+        "seconds": round(time.perf_counter() - began, 1),
+        "test": test.metrics,
+        "buckets": test.buckets,
+    }
+    _save(path, found, test, data, None)
+    return found
+
+
+def best_params(cell: Cell, folder: Path) -> dict[str, Any] | None:
+    """What a cell's finished search found; an ablation takes PMTRec's and changes one thing."""
+    owner = folder
+    if cell.rule in ABLATION:
+        owner = folder.parent / str(replace(cell, rule="pmtrec"))
+    content = read_json(owner / "search.json")
+    if content is None or len(content["trials"]) < content["budget"]:
+        return None
+    best = max(content["trials"], key=lambda done: done["value"])
+    return {**best["params"], **ABLATION.get(cell.rule, {})}
+
+
+def _save(
+    path: Path,
+    found: dict[str, Any],
+    test: RankingResult,
+    data: SplitData,
+    weights: torch.Tensor | None,
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    users = {
+        # Raw ids are the same under every split seed, which permutes the graph's own.
+        "users": data.train["user"].raw_id[test.users],
+        "history": test.history,
+        "metrics": test.per_user,
+        **({} if weights is None else {"weights": weights}),
+    }
+    temporary = path.with_suffix(".users.tmp")
+    torch.save(users, temporary)
+    os.replace(temporary, path.with_suffix(".users.pt"))
+    write_json(path, found)
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    hidden = ("root", "out", "threads", "device")
+    return {name: value for name, value in asdict(settings).items() if name not in hidden}
