@@ -39,7 +39,7 @@ python_maximum_signature_line_length = 88
 
 # Names of other projects are not resolved: their inventories would have to be downloaded.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(torch|torch_geometric|torch_sparse|numpy|np|pandas|pd|os|pathlib)\..*"),
+    (r"py:.*", r"(torch|torch_geometric|torch_sparse|torchjd|numpy|np|pandas|pd|os|pathlib)\..*"),
     (r"py:.*", r"(collections|argparse|abc|typing)\..*"),
     # Aliases that Sphinx sees under the name which a file gives them
     (r"py:.*", r"(Tensor|Parameter|HeteroData|EdgeType|NodeType|Adj|SparseTensor|Any)"),

@@ -28,7 +28,7 @@ class UncertaintyWeighting(LossBalancer):
 
     Losses arrive detached; :meth:`loss_weights` therefore writes the gradient
     :math:`1/2 - c_t e^{-s_t} L_t` into ``log_variance.grad`` itself. The optimiser has to hold
-    :meth:`parameters` **without weight decay**, which would pull :math:`s` to zero, that is, all
+    ``parameters()`` **without weight decay**, which would pull :math:`s` to zero, that is, all
     weights to :math:`c_t`.
 
     A loss that is zero or negative has no optimum: its weight would grow for ever. Give
