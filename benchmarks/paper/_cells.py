@@ -8,10 +8,10 @@ from pyg_mtrec.training import Settings
 # One grid for every rule: the paper's values and some between, since weight decay decides much.
 GRID: dict[str, list[Any]] = {
     "lr": [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1],
-    "weight_decay": [1e-8, 1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 1e-2],
+    "weight_decay": [1e-8, 1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 1e-2, 3e-2, 1e-1],
 }
-# Decay that does not pass through Adam's normalisation acts at another scale: as many values there.
-DECOUPLED = [1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0]
+# Decay that does not pass through the normalisation of Adam acts at another scale.
+DECOUPLED = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0]
 # What a rule has beside these, searched within the same number of trials.
 OWN: dict[str, dict[str, list[Any]]] = {
     "pmtrec": {
@@ -71,7 +71,7 @@ PRESETS = {
         patience=15,
         rungs={25: 0.75},
         valid_users=5000,
-        ease_l2=(30.0, 100.0, 200.0, 300.0, 500.0, 1000.0),
+        ease_l2=(100.0, 200.0, 300.0, 500.0, 1000.0, 2000.0, 3000.0),
     ),
     "epinions": Preset(
         ("bpr", "social", "same-category"),

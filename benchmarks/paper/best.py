@@ -39,7 +39,6 @@ MIXTURES = {
     "amazon-office": [
         "bpr",
         "bpr+alignment-uniformity",
-        "alignment-uniformity",
         "sampled-softmax",
         "sampled-softmax+alignment-uniformity",
     ],
@@ -106,7 +105,7 @@ def suggest(trial: Any, dataset: str, encoders: list[str], dims: list[int]) -> d
     if "alignment-uniformity" in tasks:
         params["gamma"] = trial.suggest_float("gamma", 0.1, 3.0, log=True)
     if "sampled-softmax" in tasks:
-        params["temperature"] = trial.suggest_float("temperature", 0.05, 0.4, log=True)
+        params["temperature"] = trial.suggest_float("temperature", 0.1, 0.8, log=True)
         params["num_negatives"] = trial.suggest_categorical("num_negatives", [256, 1024])
     if len(tasks) > 1:
         params["balancer"] = trial.suggest_categorical("balancer", ["constant", "pmtrec"])

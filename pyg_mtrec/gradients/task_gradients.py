@@ -53,8 +53,10 @@ class TaskGradients:
         Returns:
             :math:`\langle G_s[e], G_t[e] \rangle` in float64, shape :math:`[R, T, T]`.
         """
-        grads = self.rows[table].grads
-        return self.reduce(torch.einsum("srd,trd->rst", grads, grads).double())
+        # In float64 from the start: rows of one or two edges have singular matrices, of which a
+        # product that was rounded to float32 would make regular ones.
+        grads = self.rows[table].grads.double()
+        return self.reduce(torch.einsum("srd,trd->rst", grads, grads))
 
     def gram(self) -> Tensor:
         r"""Returns the Gram matrix of the tasks' gradients over everything that they share.
@@ -77,5 +79,5 @@ class TaskGradients:
 
 
 def _gram(grads: Tensor) -> Tensor:
-    flat = grads.reshape(grads.size(0), -1)
-    return (flat @ flat.t()).double()
+    flat = grads.reshape(grads.size(0), -1).double()
+    return flat @ flat.t()
