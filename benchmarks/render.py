@@ -34,6 +34,14 @@ from typing import Any
 
 from benchmarks.paper import _plots, _tables
 from benchmarks.paper._tables import Report, Table, spread
+from benchmarks.paper.questions import (
+    decay,
+    focusing,
+    no_harm,
+    reduction,
+    sparsity,
+    task_kinds,
+)
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.runs._labels import arm_label, metric_label
 
@@ -156,7 +164,18 @@ def ranking() -> Table:
     return Table(["full ranking", ""], rows, [f"{note}torch {found['torch']}."])
 
 
-TABLES: dict[str, Callable[[], Table]] = {"quality": quality, "step": step, "ranking": ranking}
+TABLES: dict[str, Callable[[], Table]] = {
+    "quality": quality,
+    "step": step,
+    "ranking": ranking,
+    "question-focusing": focusing.table,
+    "question-no-harm": no_harm.table,
+    "question-task-kinds": task_kinds.table,
+    "question-sparsity": sparsity.table,
+    "question-sparsity-history": sparsity.history_table,
+    "question-reduction": reduction.table,
+    "question-decay": decay.table,
+}
 
 
 def _benchmark(name: str) -> Table | Figures:
@@ -168,6 +187,8 @@ def _benchmark(name: str) -> Table | Figures:
         raise InputError(f"no table is called '{name}': the tables are {known}")
     report = Report.load(name.removeprefix(f"pmtrec-{kind}-"), RESULTS)
     if kind != "figures":
+        if not report.cells:  # a page of "not run" says no more than one line
+            return Table([], [])
         return _tables.TABLES[kind](report)
     shown = [plot for plot, made in _plots.PLOTS.items() if made.pick(report)]
     return Figures(report.dataset, {plot: _plots.PLOTS[plot].caption for plot in shown})

@@ -200,7 +200,7 @@ def _sensitivity(folder: Path) -> dict[str, Any] | None:
 
 
 def _weights(folder: Path, seeds: dict[int, dict[str, Any]]) -> dict[str, Any] | None:
-    """PMTRec's mean weights over seed 0's epochs, and each user's in the last epoch."""
+    """PMTRec's mean weights over seed 0's epochs, and each user's over the run."""
     recorded = {seed: run for seed, run in seeds.items() if run.get("weights")}
     if 0 not in recorded:
         return None

@@ -19,7 +19,8 @@ class RecordingPMTRec(PMTRec):
         self.totals = {name: torch.zeros(num_tasks, size) for name, size in num_nodes.items()}
         self.counts = {name: torch.zeros(size) for name, size in num_nodes.items()}
         self.epochs: list[dict[str, list[float]]] = []
-        self.last: dict[str, Tensor] = {}
+        self.run_totals = {name: torch.zeros_like(total) for name, total in self.totals.items()}
+        self.run_counts = {name: torch.zeros_like(count) for name, count in self.counts.items()}
 
     def update(self, gradients: TaskGradients, *, epoch: int) -> Update:
         for name, rows in gradients.rows.items():
@@ -38,9 +39,12 @@ class RecordingPMTRec(PMTRec):
                 for name, total in self.totals.items()
             }
         )
-        self.last = {
-            name: total / self.counts[name].clamp(min=1) for name, total in self.totals.items()
-        }
         for name, total in self.totals.items():
+            self.run_totals[name] += total
+            self.run_counts[name] += self.counts[name]
             total.zero_()
             self.counts[name].zero_()
+
+    def mean(self, name: str) -> Tensor:
+        """Each row's mean weights over all steps of the run that touched it, one row a task."""
+        return self.run_totals[name] / self.run_counts[name].clamp(min=1)

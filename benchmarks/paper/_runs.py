@@ -236,7 +236,7 @@ def run_seed(
         "curve": curve,
         "weights": None if record is None else {"tasks": settings.tasks, "epochs": record.epochs},
     }
-    weights = None if record is None else record.last["user"][:, test.users]
+    weights = None if record is None else record.mean("user")[:, test.users]
     _save(path, found, test, data, weights)
     return found
 
