@@ -18,6 +18,7 @@ class Constant(LossBalancer):
 
     Args:
         weights: One weight :math:`w_t \ge 0` a task, the main task first.
+        num_tasks: The number of tasks, if it is to be checked at once and not in the first step.
 
     Raises:
         InputError: If a weight is negative or not finite, or their number is not that of the tasks.
@@ -29,7 +30,7 @@ class Constant(LossBalancer):
         tensor([[2.5000, 4.0000]])
     """
 
-    def __init__(self, weights: Sequence[float]) -> None:
+    def __init__(self, weights: Sequence[float], num_tasks: int | None = None) -> None:
         super().__init__()
         if any(not (math.isfinite(weight) and weight >= 0) for weight in weights):
             raise InputError(
@@ -37,15 +38,20 @@ class Constant(LossBalancer):
             )
         self.register_buffer("weights", torch.tensor([float(weight) for weight in weights]))
         self.weights: Tensor
+        if num_tasks is not None:
+            self._check(num_tasks)
 
     def loss_weights(self, losses: Tensor, *, epoch: int) -> Tensor:
         r"""Returns the weights."""
-        if losses.numel() != self.weights.numel():
+        self._check(losses.numel())
+        return self.weights.to(losses)
+
+    def _check(self, num_tasks: int) -> None:
+        if self.weights.numel() != num_tasks:
             raise InputError(
                 f"'weights' of 'Constant' need one number a task (got {self.weights.numel()} for"
-                f" {losses.numel()} tasks)"
+                f" {num_tasks} tasks)"
             )
-        return self.weights.to(losses)
 
     def extra_repr(self) -> str:
         r"""Returns the weights."""

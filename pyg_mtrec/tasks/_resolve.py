@@ -48,13 +48,12 @@ def task_from_name(name: str, data: HeteroData, **options: Any) -> Task:
     offers = _offers(data)
     if name in offers:
         make, cls = offers[name]
-        taken = list(inspect.signature(cls).parameters)
+        taken = [name for name in inspect.signature(cls).parameters if name != "edge_type"]
         for option in options:
             if option not in taken:
-                near = get_close_matches(option, taken, n=1, cutoff=0.0)
-                raise InputError(
-                    f"task {name!r} takes no option {option!r}: did you mean {near[0]!r}?"
-                )
+                near = get_close_matches(option, taken, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(taken)}"
+                raise InputError(f"task {name!r} takes no option {option!r}: {hint}")
         return make(**options)
     if name in _NEEDS:
         found = ", ".join(str(edge_type) for edge_type in data.edge_types) or "no relation"

@@ -141,9 +141,11 @@ def _check_task_options(settings: Settings, tasks: Iterable[str]) -> None:
 
 def _balancer(name: str, settings: Settings, tasks: Mapping[str, Task]) -> Balancer:
     rule = named_class("balancing", name)
-    options = parse_options(settings.balancer_options, "balancer_options")
-    if settings.scope != "table":
-        options.setdefault("scope", settings.scope)
+    options = {}
+    if name == settings.balancer:  # what a run compares with has no options
+        options = parse_options(settings.balancer_options, "balancer_options")
+        if settings.scope != "table":
+            options.setdefault("scope", settings.scope)
     check_options(options, rule, rule.__name__)
     offered = {
         "alpha": settings.alpha,
@@ -155,5 +157,11 @@ def _balancer(name: str, settings: Settings, tasks: Mapping[str, Task]) -> Balan
         "regression": [isinstance(task, RatingRegression) for task in tasks.values()],
         "lower_bounds": [task.lower_bound for task in tasks.values()],
     }
-    balancer: Balancer = build(rule, **{**offered, **options})
+    try:
+        balancer: Balancer = build(rule, **{**offered, **options})
+    except TypeError as error:  # an argument is missing, or a word stands where a number should
+        raise InputError(
+            f"'{rule.__name__}' cannot be made of --balancer-options"
+            f" {' '.join(settings.balancer_options) or '(none)'}: {error}"
+        ) from error
     return balancer

@@ -42,13 +42,15 @@ def check_options(options: Iterable[str], call: Callable[..., Any], owner: str) 
     Raises:
         InputError: If it does not take one of them.
     """
-    taken = list(inspect.signature(call).parameters)
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(call).parameters
+    taken = [name for name, parameter in parameters.items() if parameter.kind not in variadic]
     for name in options:
         if name not in taken:
             near = get_close_matches(name, taken, 1)
-            hint = (
-                f"did you mean '{near[0]}'?" if near else f"it takes {', '.join(taken) or 'none'}"
-            )
+            hint = f"it takes {', '.join(taken) or 'none at all'}"
+            if near:
+                hint = f"did you mean '{near[0]}'?"
             raise InputError(f"'{owner}' takes no option '{name}': {hint}")
 
 
