@@ -282,7 +282,7 @@ PLOTS = {
     ),
     "users": Plot(
         "The weights of single users, means over the run, against the length of their history; "
-        f"users of all seeds, lengths with at least {_FEW} of them. The dotted line is an equal weight.",
+        f"users of all seeds, lengths with at least {_FEW}. The dotted line is an equal weight.",
         _pick_users,
         _draw_users,
     ),

@@ -1,7 +1,9 @@
 """Trials and runs of one cell: each is written as soon as it is done, and never done twice."""
 
+import itertools
 import json
 import os
+import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -119,21 +121,42 @@ def search(
                 params=done["params"], distributions=distributions, value=done["value"]
             )
         )
+    repeats = 0
     while len(content["trials"]) < trials:
         if time.time() > deadline:
             return None
         asked = study.ask(distributions)
         params = {name: asked.params[name] for name in space}
         known = [done for done in content["trials"] if done["params"] == params]
-        if known:  # a draw that was tried before costs nothing and counts for nothing
+        if known and repeats < 50:  # a draw that was tried before counts for nothing
             study.tell(asked, known[0]["value"])
+            repeats += 1
             continue
+        if known:  # the sampler insists: what it has not seen yet may still be better
+            study.tell(asked, state=optuna.trial.TrialState.FAIL)
+            params = _untried(space, content["trials"])
+            asked = None
+        repeats = 0
         found = _trial(cell, dataset, root, params, content["trials"], preset.rungs, device, change)
-        study.tell(asked, found["value"])
+        if asked is not None:
+            study.tell(asked, found["value"])
+        else:
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params=params, distributions=distributions, value=found["value"]
+                )
+            )
         content["trials"].append(found)
         write_json(path, content)
     best = max(content["trials"], key=lambda done: done["value"])
     return dict(best["params"])
+
+
+def _untried(space: dict[str, list[Any]], trials: list[dict[str, Any]]) -> dict[str, Any]:
+    seen = [done["params"] for done in trials]
+    every = (dict(zip(space, values, strict=True)) for values in itertools.product(*space.values()))
+    left = [params for params in every if params not in seen]
+    return random.Random(len(trials)).choice(left)
 
 
 def _trial(

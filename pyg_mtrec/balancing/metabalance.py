@@ -62,7 +62,7 @@ class MetaBalance(Balancer):
             norms = vector_norm(gradients.norms(name).double(), dim=1)
             rows[name] = combine(found.grads, self._weights("rows", name, norms))
         for name, grads in gradients.dense.items():
-            norms = vector_norm(grads.flatten(1), dim=1).double()
+            norms = vector_norm(grads.reshape(grads.size(0), -1), dim=1).double()
             dense[name] = combine(grads, self._weights("dense", name, norms))
         return Update(rows, dense, gradients.own)
 
