@@ -164,7 +164,40 @@ def ranking() -> Table:
     return Table(["full ranking", ""], rows, [f"{note}torch {found['torch']}."])
 
 
+def best() -> Table:
+    """The library's best configuration of a data set beside EASE."""
+    rows, notes = [], []
+    for path in sorted(RESULTS.glob("*-best.json")):
+        found = _load(path)
+        title, seeds = found["dataset"], list(found["seeds"])
+        for name, runs in (("EASE", found["ease"]), ("best configuration", found["seeds"])):
+            values = [spread([runs[seed]["test"][metric] for seed in seeds]) for metric in METRICS]
+            rows.append([title, name, *values])
+            title = ""
+        gains = []
+        for metric in METRICS:
+            table = found["table"][metric]
+            paired = table["paired"]
+            interval = f"{paired['low']:+.4f} to {paired['high']:+.4f}"
+            gains.append(
+                f"{metric_label(metric)} {table['gain']:+.1%} (difference"
+                f" {paired['difference']:+.4f}, 95 % interval {interval}, p = {paired['p']:.2g})"
+            )
+        search = found["search"]
+        params = ", ".join(
+            f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in search["params"].items()
+        )
+        notes.append(
+            f"{found['dataset']}: {'; '.join(gains)}. Chosen on validation of seed 0 out of"
+            f" {search['trials']} trials: {params}. Then {len(seeds)} split seeds, each of whose"
+            " test sets was read once; EASE with the ridge that is best on each seed's validation."
+        )
+    return Table(["data", "ranked by", *map(metric_label, METRICS)], rows, notes)
+
+
 TABLES: dict[str, Callable[[], Table]] = {
+    "best": best,
     "quality": quality,
     "step": step,
     "ranking": ranking,
