@@ -204,7 +204,7 @@ def table_2_short(report: Report) -> Table:
         f" {report.num_seeds} split seeds, Holm-corrected."
     ]
     if missing:
-        notes.append(f"Not run yet: {'; '.join(missing)}.")
+        notes.append(f"Cells that are not run: {'; '.join(missing)}.")
     columns = [part for m in METRICS for part in (metric_label(m), "paper", "p")]
     return Table(["ranked by", *columns], rows, notes)
 
