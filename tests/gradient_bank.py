@@ -1,11 +1,15 @@
 """Task gradients that rules have to survive, and a small training step to put a rule into."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
 import torch
 from bank import graphs
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pyg_mtrec.balancing import Balancer
+from pyg_mtrec.balancing import Balancer, _symmetric_eigen
 from pyg_mtrec.gradients import GradientCollector, RowGradients, TaskGradients
 from pyg_mtrec.loader import MultiTaskLoader
 from pyg_mtrec.nn import MF, Adjacency, Encoder, NodeEmbedding
@@ -98,3 +102,21 @@ class Training:
         """What the step left in `.grad`."""
         named = {**dict(self.embedding.named_parameters()), **self.collector.dense}
         return {name: p.grad.clone() for name, p in named.items() if p.grad is not None}
+
+
+def draw(seed: int, tasks: int, rows: int, dim: int) -> Tensor:
+    """Gradients of which about as many conflict as agree, and some are much longer."""
+    generator = torch.Generator().manual_seed(seed)
+    grads = torch.randn(tasks, rows, dim, generator=generator, dtype=torch.float64)
+    shift = torch.rand(1, rows, 1, generator=generator, dtype=torch.float64)
+    lengths = torch.rand(tasks, rows, 1, generator=generator, dtype=torch.float64) * 2
+    return (grads + shift) * lengths.exp()
+
+
+@contextmanager
+def rotations(rotate: bool = True) -> Iterator[None]:
+    """Jacobi rotations for few matrices too, if `rotate`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if rotate:
+            patch.setattr(_symmetric_eigen, "_FEW", -1)
+        yield

@@ -293,6 +293,7 @@ def _family(
 
 
 def compare(work: Path, cell: str, against: str, seeds: list[int], metric: str) -> dict[str, Any]:
+    """A cell less another, on the users of the same seeds."""
     # A generator of its own: a comparison does not depend on what else was run.
     generator = torch.Generator().manual_seed(0)
     try:
@@ -305,6 +306,11 @@ def compare(work: Path, cell: str, against: str, seeds: list[int], metric: str) 
         )
     except InputError as error:
         raise InputError(f"{cell} against {against}: {error}") from error
+    return as_entry(result)
+
+
+def as_entry(result: PairedComparison) -> dict[str, Any]:
+    """A comparison as it is written down."""
     low, high = result.interval
     return {
         "difference": result.mean_difference,

@@ -12,6 +12,11 @@ GRID: dict[str, list[Any]] = {
 }
 # Decay that does not pass through the normalisation of Adam acts at another scale.
 DECOUPLED = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0]
+# For few trials on a large data set: where the single task, the sum and PMTRec were good before.
+SMALL_GRID: dict[str, list[Any]] = {
+    "lr": [0.001, 0.002, 0.005, 0.01, 0.02],
+    "weight_decay": [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3],
+}
 # What a rule has beside these, searched within the same number of trials.
 OWN: dict[str, dict[str, list[Any]]] = {
     "pmtrec": {
@@ -60,6 +65,7 @@ class Preset:
     rungs: dict[int, float]
     valid_users: int
     ease_l2: tuple[float, ...]
+    grid: dict[str, list[Any]] = field(default_factory=lambda: GRID)
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -81,6 +87,7 @@ PRESETS = {
         rungs={3: 0.5, 9: 0.75},
         valid_users=2000,
         ease_l2=(100.0,),
+        grid=SMALL_GRID,
     ),
     "amazon-video-games-2014": Preset(
         ("bpr", "also-viewed", "also-bought"),
@@ -123,12 +130,11 @@ class Cell:
                 return self.rule.removesuffix(suffix)
         return self.rule
 
-    @property
-    def space(self) -> dict[str, list[Any]]:
-        """What is searched."""
+    def space(self, dataset: str) -> dict[str, list[Any]]:
+        """What is searched on a data set."""
         own = {} if self.tasks == "bpr" else OWN.get(self.balancer, {})
         decay = {"weight_decay": DECOUPLED} if self.rule.endswith("-adamw") else {}
-        return {**GRID, **decay, **own}
+        return {**PRESETS[dataset].grid, **decay, **own}
 
     def settings(self, dataset: str, root: str | None, params: dict[str, Any]) -> Settings:
         """The run's settings with searched parameters filled in; those unknown are options."""

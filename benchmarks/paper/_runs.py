@@ -101,7 +101,7 @@ def search(
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = folder / "search.json"
-    space, preset = cell.space, PRESETS[dataset]
+    space, preset = cell.space(dataset), PRESETS[dataset]
     size = 1
     for values in space.values():
         size *= len(values)

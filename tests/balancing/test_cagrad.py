@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torchjd.aggregation
-from gradient_bank import BANK, gradients, task_gradients, whole
+from gradient_bank import BANK, draw, gradients, task_gradients, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from no_sync import NoSync
@@ -17,15 +17,6 @@ from pyg_mtrec.balancing import MGDA, CAGrad, Mean
 SEED = st.integers(0, 10**6)
 RADIUS = st.sampled_from([0.1, 0.4, 0.9, 1.5])
 SCOPES = ["table", "row"]
-
-
-def draw(seed: int, tasks: int, rows: int, dim: int) -> Tensor:
-    """Gradients of which about as many conflict as agree, and some are much longer."""
-    generator = torch.Generator().manual_seed(seed)
-    grads = torch.randn(tasks, rows, dim, generator=generator, dtype=torch.float64)
-    shift = torch.rand(1, rows, 1, generator=generator, dtype=torch.float64)
-    lengths = torch.rand(tasks, rows, 1, generator=generator, dtype=torch.float64) * 2
-    return (grads + shift) * lengths.exp()
 
 
 def value(mixture: np.ndarray, vectors: np.ndarray, c: float) -> np.ndarray:

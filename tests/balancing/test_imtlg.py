@@ -1,29 +1,17 @@
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 import torch
 import torchjd.aggregation
-from gradient_bank import BANK, task_gradients, whole
+from gradient_bank import BANK, rotations, task_gradients, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from no_sync import NoSync
 from torch import Tensor
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.balancing import IMTLG, _symmetric_eigen
+from pyg_mtrec.balancing import IMTLG
 
 SEED = st.integers(0, 10**6)
-
-
-@contextmanager
-def rotations(rotate: bool = True) -> Iterator[None]:
-    """Jacobi rotations for few matrices too, if `rotate`."""
-    with pytest.MonkeyPatch.context() as patch:
-        if rotate:
-            patch.setattr(_symmetric_eigen, "_FEW", -1)
-        yield
 
 
 def by_hand(vectors: np.ndarray) -> tuple[np.ndarray, bool]:

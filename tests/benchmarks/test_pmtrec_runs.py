@@ -66,8 +66,8 @@ def test_cells_become_settings():
     assert settings.balancer_options == ["c=0.4"]
     decoupled = Cell("mf", "all", "sum-adamw")
     assert decoupled.settings("planted", None, {}).optimizer == "adamw"
-    assert len(decoupled.space["weight_decay"]) == len(GRID["weight_decay"])
-    assert Cell("mf", "bpr", "pmtrec").space == GRID  # nothing to balance
+    assert len(decoupled.space("planted")["weight_decay"]) == len(GRID["weight_decay"])
+    assert Cell("mf", "bpr", "pmtrec").space("amazon-office") == GRID  # nothing to balance
 
 
 def test_tables_hold_the_single_task_and_every_rule():

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.paper._assemble import as_entry
 from benchmarks.paper._tables import METRICS
 from benchmarks.paper.questions._rows import Reference, Row
 from benchmarks.paper.questions._train import Job, users_path
@@ -156,19 +157,7 @@ def _paired(pairs: list[tuple[Users, Users]], metric: str, draws: int) -> Found:
         num_draws=draws,
         num_resamples=min(draws, RESAMPLES),
     )
-    low, high = result.interval
-    return {
-        "difference": result.mean_difference,
-        "relative": result.relative_difference,
-        "p": result.p_value,
-        "low": low,
-        "high": high,
-        "wins": result.wins,
-        "ties": result.ties,
-        "losses": result.losses,
-        "users": result.num_users,
-        "seeds": result.num_seeds,
-    }
+    return as_entry(result)
 
 
 def _adjust(families: list[Found]) -> None:
