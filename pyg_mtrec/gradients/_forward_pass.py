@@ -62,7 +62,6 @@ class ForwardPass:
         self.leaves = {n: x.detach().requires_grad_() for n, x in self.outputs.items()}
         self.sinks = {n: x.new_zeros(num_sinks, *x.shape) for n, x in self.leaves.items()}
         self.direct: list[dict[str, Gathered]] = []
-        self.kept: Grads = {}
         self.losses = []
         for position, (name, task) in enumerate(tasks.items()):
             sink = min(position, num_sinks - 1)
