@@ -13,6 +13,7 @@ MAIN = ("user", "interacts", "item")
 TRUSTS = ("user", "trusts", "user")
 ALSO_VIEWED = ("item", "also_viewed", "item")
 IN_CATEGORY = ("item", "in", "category")
+IN_GROUP = ("user", "in", "group")
 VIEWS = ("user", "views", "item")
 CARTS = ("user", "carts", "item")
 REVERSE = ("item", "rev_interacts", "user")
@@ -35,6 +36,7 @@ def graphs() -> dict[str, HeteroData]:
         "self_loops": _self_loops(),
         "string_ids": _string_ids(),
         "behaviours": _behaviours(),
+        "groups": _groups(),
         "given_split": _given_split(),
         "given_split_with_validation": _given_split(validation=True),
         "equal_times": _equal_times(),
@@ -188,6 +190,20 @@ def _behaviours() -> HeteroData:
     data[CARTS].time = torch.arange(data[CARTS].edge_index.size(1))
     data[REVERSE].edge_index = edge_index.flip(0)
     data[REVERSE].rating = data[MAIN].rating
+    return data
+
+
+def _groups() -> HeteroData:
+    # Incidences repeat, group 1 is empty, group 3 has one member, user 6 and item 6 are isolated.
+    data = _with_attributes(_random(6, 7, 22, seed=18), seed=18)
+    data[MAIN].edge_index = data[MAIN].edge_index.clamp(max=5)
+    data["user"].num_nodes, data["item"].num_nodes = 7, 7
+    data["user"].raw_id = torch.tensor([3, 9, 1, 4, 0, 8, 5])
+    data["group"].num_nodes, data["category"].num_nodes = 4, 1
+    data["group"].raw_id, data["category"].raw_id = torch.tensor([7, 1, 3, 9]), torch.tensor([2])
+    data[IN_GROUP].edge_index = torch.tensor([[0, 1, 0, 2, 2, 3, 4, 0], [0, 0, 0, 2, 2, 2, 3, 2]])
+    data[IN_CATEGORY].edge_index = torch.tensor([[0, 1, 1, 4], [0, 0, 0, 0]])
+    data[TRUSTS].edge_index = torch.tensor([[0, 0, 0, 2, 3, 4], [1, 1, 0, 0, 2, 4]])
     return data
 
 

@@ -14,7 +14,7 @@ GRID: dict[str, list[Any]] = {
 DECOUPLED = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0]
 # For few trials on a large data set: where the single task, the sum and PMTRec were good before.
 SMALL_GRID: dict[str, list[Any]] = {
-    "lr": [0.001, 0.002, 0.005, 0.01, 0.02],
+    "lr": [0.001, 0.002, 0.005, 0.01, 0.02, 0.05],
     "weight_decay": [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3],
 }
 # What a rule has beside these, searched within the same number of trials.
@@ -88,6 +88,8 @@ PRESETS = {
         valid_users=2000,
         ease_l2=(100.0,),
         grid=SMALL_GRID,
+        # Half the time of the paper's 2048 and the same validation curve (single task, 12 epochs).
+        settings={"batch_size": 8192},
     ),
     "amazon-video-games-2014": Preset(
         ("bpr", "also-viewed", "also-bought"),

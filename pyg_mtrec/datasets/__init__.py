@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pyg_mtrec.datasets.gowalla import Gowalla as Gowalla
     from pyg_mtrec.datasets.lastfm import LastFM as LastFM
     from pyg_mtrec.datasets.planted import Planted as Planted
+    from pyg_mtrec.datasets.steam import Steam as Steam
+    from pyg_mtrec.datasets.xmrec_cn import XMRecCN as XMRecCN
+    from pyg_mtrec.datasets.xmrec_mx import XMRecMX as XMRecMX
     from pyg_mtrec.datasets.yelp2018 import Yelp2018 as Yelp2018
 
 _NAMES = {
@@ -25,6 +28,9 @@ _NAMES = {
     "Gowalla": "gowalla",
     "LastFM": "lastfm",
     "Planted": "planted",
+    "Steam": "steam",
+    "XMRecCN": "xmrec_cn",
+    "XMRecMX": "xmrec_mx",
     "Yelp2018": "yelp2018",
     "from_tables": "_from_tables",
 }
@@ -37,6 +43,9 @@ __all__ = [
     "Gowalla",
     "LastFM",
     "Planted",
+    "Steam",
+    "XMRecCN",
+    "XMRecMX",
     "Yelp2018",
     "from_tables",
 ]

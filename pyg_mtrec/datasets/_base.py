@@ -44,6 +44,7 @@ class RawDataset(InMemoryDataset):
     name: ClassVar[str]
     default_tasks: ClassVar[tuple[str, ...]]
     default_split: ClassVar[str]
+    default_val_from: ClassVar[str] = "train"
     layouts: ClassVar[Layouts]
 
     def __init__(

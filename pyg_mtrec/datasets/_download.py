@@ -22,6 +22,7 @@ POPULARITY_BIAS = _address(
     "sisinflab/MultiMod-Popularity-Bias", "e98e02e82740be8bb452c65198a73e8d2a879085"
 )
 SEQ_REC = _address("tuandung2812/Group-3---Seq_Rec", "fff1be333c3e2531a524e4310354941db971543c")
+UPRTH = _address("mdyfrank/UPRTH", "f741aae46369f4df1cf7e9faed2ba7a3548d3f79")
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ class SplitLabels:
                 f"all {self.num_masked} pairs to be predicted of {edge_type} are masked as seen: "
                 "evaluate the validation or the test split"
             )
+        candidates = store.get("candidate_items")
+        self.candidates: Tensor | None = None if candidates is None else candidates.cpu()
         self.history = torch.bincount(store.edge_index[0].cpu(), minlength=self.num_users)  # [U]
 
     def _check_ids(self, name: str, index: Tensor) -> None:

@@ -7,6 +7,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.typing import EdgeType
 
 from pyg_mtrec._errors import InputError
+from pyg_mtrec.metrics._candidates import Candidates
 from pyg_mtrec.metrics._item_lists import ItemLists
 from pyg_mtrec.metrics._ranking_metrics import DEFINITIONS, per_user
 from pyg_mtrec.metrics._split_labels import SplitLabels
@@ -38,6 +39,8 @@ class RankingEvaluator:
     All metrics come from one matrix of hits: the counterparts in :obj:`torch_geometric.metrics`
     keep no value per user, take the padding :math:`-1` for the previous user's last item and
     would match items and labels once more for each; the tests hold ours equal to them.
+
+    Where the split names ``candidate_items``, nothing else is ranked.
 
     Scores are formed for a bounded chunk of users at a time, in the scorer's precision.
 
@@ -106,6 +109,7 @@ class RankingEvaluator:
         self.history = labels.history[users]  # [n]
         self._relevant = ItemLists(labels.relevant, labels.num_users)
         self._seen = ItemLists(labels.seen, labels.num_users)
+        self._candidates = labels.candidates
 
     def _check(self, max_users: int | None) -> None:
         if not self.k or not self.metrics:
@@ -142,6 +146,10 @@ class RankingEvaluator:
                 f"'{type(scorer).__name__}' scores {scorer.num_items} items, but the split has "
                 f"{self.num_items}: use the graph that it was trained on"
             )
+        if self._candidates is not None:
+            scorer = Candidates(scorer, self._candidates)
+            others = torch.ones(self.num_items, dtype=torch.bool)
+            others[self._candidates] = False
         bucket = torch.bucketize(self.history, torch.tensor(self.bucket_ends, dtype=torch.long))
         num_users, num_buckets = self.users.numel(), len(self.bucket_ends) + 1
         names = [name for name in self.metrics if name != "coverage"]
@@ -152,6 +160,8 @@ class RankingEvaluator:
         lists = iter_top_k(scorer, self.users, max(self.k), self._seen, self.seed, self.chunk_bytes)
         for _, items in lists:
             items = items.cpu()  # [b, max k]
+            if self._candidates is not None:
+                items = items.masked_fill(others[items], -1)  # a list that ran out of candidates
             stop = start + items.size(0)
             hits, num_relevant = self._hits(self.users[start:stop], items)
             for position, k in enumerate(self.k):

@@ -5,18 +5,24 @@ from typing import TYPE_CHECKING
 from pyg_mtrec._lazy import lazy
 
 if TYPE_CHECKING:
+    from pyg_mtrec.transforms.add_task_hypergraphs import AddTaskHypergraphs as AddTaskHypergraphs
+    from pyg_mtrec.transforms.cold_start_split import ColdStartSplit as ColdStartSplit
     from pyg_mtrec.transforms.k_core import KCore as KCore
     from pyg_mtrec.transforms.normalized_adjacency import NormalizedAdjacency as NormalizedAdjacency
     from pyg_mtrec.transforms.permute_ids import PermuteIds as PermuteIds
     from pyg_mtrec.transforms.split_interactions import SplitInteractions as SplitInteractions
 
 _NAMES = {
+    "AddTaskHypergraphs": "add_task_hypergraphs",
+    "ColdStartSplit": "cold_start_split",
     "KCore": "k_core",
     "NormalizedAdjacency": "normalized_adjacency",
     "PermuteIds": "permute_ids",
     "SplitInteractions": "split_interactions",
 }
 __all__ = [
+    "AddTaskHypergraphs",
+    "ColdStartSplit",
     "KCore",
     "NormalizedAdjacency",
     "PermuteIds",

@@ -1,5 +1,6 @@
 """Reading and cutting the stores of a graph: the checks that every transform shares."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch_geometric.typing import EdgeType
 from pyg_mtrec._errors import InputError
 
 MAIN: EdgeType = ("user", "interacts", "item")
+HYPEREDGE = "hyperedge_"  # how the node types of hyperedges made by a transform begin
 
 
 def num_nodes(data: HeteroData, node_type: str) -> int:
@@ -95,6 +97,26 @@ def refuse_derived(data: HeteroData, edge_types: list[EdgeType], transform: str)
                     f"{edge_type} already has {name!r}, which {transform!r} would leave stale: "
                     f"apply {transform!r} before {made_by!r}"
                 )
+    for node_type in data.node_types:
+        # The head of a star is a node id, the value of a bin a mean over all interactions.
+        if node_type.startswith(HYPEREDGE) and {"head", "value"} & set(data[node_type].keys()):
+            raise InputError(
+                f"the graph already has {node_type!r}, which {transform!r} would leave stale: "
+                f"apply {transform!r} before 'AddTaskHypergraphs'"
+            )
+
+
+def unique_pairs(data: HeteroData, edge_type: EdgeType, transform: str) -> tuple[HeteroData, int]:
+    r"""Returns a checked copy whose relation has every pair once, and the rows it had before."""
+    edge_index = bipartite(data, edge_type, transform)
+    num_rows = edge_index.size(1)
+    if num_rows == 0:
+        raise InputError(f"{edge_type} is empty: {transform!r} found no interaction")
+    data = copy.copy(data)
+    first = first_of_each(pair_keys(edge_index, num_nodes(data, edge_type[2])))
+    if not bool(first.all()):
+        select_edges(data, edge_type, first.nonzero().view(-1), transform)
+    return data, num_rows
 
 
 def pair_keys(edge_index: Tensor, num_dst: int) -> Tensor:

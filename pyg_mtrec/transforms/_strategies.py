@@ -21,7 +21,7 @@ def at_random(num_edges: int, fractions: Fractions, generator: torch.Generator) 
 def per_user(user: Tensor, fractions: Fractions, generator: torch.Generator) -> Tensor:
     r"""Cuts a permutation of every user's interactions, see :class:`SplitInteractions`."""
     order = torch.randperm(user.numel(), generator=generator).to(user.device)
-    rank, count = _rank_per_user(user, order)
+    rank, count = rank_per_user(user, order)
     # The little extra keeps 0.1 * 15 from being a hair below 1.5.
     num_val, num_test = (torch.floor(count.double() * f + 0.5 + 1e-9).long() for f in fractions[1:])
     num_test = torch.minimum(num_test, count - 1)
@@ -62,25 +62,35 @@ def by_time(time: Tensor, fractions: Fractions) -> Tensor:
 
 def leave_last_out(user: Tensor, time: Tensor) -> Tensor:
     r"""The last interaction of every user is for test, the last but one for validation."""
-    rank, count = _rank_per_user(user, time.sort(stable=True).indices)
+    rank, count = rank_per_user(user, time.sort(stable=True).indices)
     part = torch.zeros_like(user)
     part[(rank == count - 2) & (count >= 3)] = VAL
     part[(rank == count - 1) & (count >= 3)] = TEST
     return part
 
 
-def given(split: Tensor, val_fraction: float, generator: torch.Generator) -> Tensor:
-    r"""Takes the published split; without validation in it, draws that from training."""
+def given(
+    split: Tensor, user: Tensor, val_from: str, val_fraction: float, generator: torch.Generator
+) -> Tensor:
+    r"""Takes the published split; a missing validation is drawn, see :class:`SplitInteractions`."""
     part = split.long()
-    if not bool((part == VAL).any()):
+    if bool((part == VAL).any()):
+        return part
+    if val_from == "train":
         train = (part == TRAIN).nonzero().view(-1)
         order = torch.randperm(train.numel(), generator=generator).to(train.device)
         part[train[order[: round(val_fraction * train.numel())]]] = VAL
+        return part
+    test = part == TEST
+    users = user[test].unique()
+    order = torch.randperm(users.numel(), generator=generator).to(users.device)
+    num_val = min(round(val_fraction * users.numel()), max(users.numel() - 1, 0))
+    part[test & torch.isin(user, users[order[:num_val]])] = VAL
     return part
 
 
-def _rank_per_user(user: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-    """Rank of each interaction among its user's, in the given order, and how many these are."""
+def rank_per_user(user: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Returns each interaction's rank among its user's, in this order, and how many these are."""
     order = order[user[order].sort(stable=True).indices]
     count = torch.bincount(user)
     start = count.cumsum(0) - count

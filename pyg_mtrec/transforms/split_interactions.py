@@ -1,5 +1,5 @@
 import copy
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -10,20 +10,28 @@ from torch_geometric.typing import EdgeType
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.transforms import _strategies as strategies
 from pyg_mtrec.transforms._leak import held_out, other_relations
+from pyg_mtrec.transforms._split_graphs import labelled, messages
+from pyg_mtrec.transforms._split_options import (
+    Behaviours,
+    ValFrom,
+    check_choice,
+    check_fractions,
+    check_val_fraction,
+    column,
+    published_split,
+)
 from pyg_mtrec.transforms._stores import (
     MAIN,
-    bipartite,
     edges,
-    first_of_each,
     num_nodes,
     pair_keys,
     refuse_derived,
     select_edges,
+    unique_pairs,
 )
 
 Strategy = Literal["random", "per-user", "time", "leave-last-out", "given"]
 MessageEdges = Literal["train", "train+val"]
-Behaviours = Literal["drop", "keep"]
 
 
 class SplitInteractions(BaseTransform):
@@ -49,7 +57,9 @@ class SplitInteractions(BaseTransform):
       validation; at equal times the later row counts as later. Users with fewer than three
       interactions stay in training. The fractions are not used.
     * ``"given"``: the published split, ``split`` (0 training, 1 validation, 2 test). If it has no
-      validation, ``val_fraction`` of the training interactions is drawn at random.
+      validation, that is drawn: from training, ``val_fraction`` of the interactions; or, where
+      users have too few of these to give one away, from the test users, of whom ``val_fraction``
+      become validation users with all their held-out interactions. No user is then in both.
 
     Repeated pairs are dropped before splitting (the first row stays).
 
@@ -60,10 +70,13 @@ class SplitInteractions(BaseTransform):
         message_edges: ``"train"``, or ``"train+val"`` if at test time messages may also travel
             validation interactions (``edge_index`` of the test graph only).
         edge_type: The relation to split, between two node types.
-        val_fraction: Share of training that ``"given"`` takes for a missing validation part.
+        val_fraction: Share that ``"given"`` takes for a missing validation (default: 0.1 of the
+            training interactions, 0.5 of the test users).
         behaviours: ``"drop"`` removes a held-out pair from all other relations between the two
             node types; ``"keep"`` declares that they may tell (the count is reported as well).
             The reverse ``(dst, 'rev_' + name, src)`` is always cleared.
+        val_from: Where ``"given"`` takes a missing validation from: ``"train"``, or
+            ``"test-users"``.
 
     Returns:
         Three graphs, ``train, val, test``. In the store of ``edge_type``: ``edge_index``
@@ -77,7 +90,8 @@ class SplitInteractions(BaseTransform):
     Raises:
         InputError: If the fractions do not sum to 1, a choice is unknown, the relation is missing
             or empty, ``time`` or ``split`` is missing where the strategy needs it, nothing is left
-            for training, or the graph already holds a split or a normalised adjacency.
+            for training, or the graph already holds a split, a normalised adjacency or hyperedges
+            made by :class:`~pyg_mtrec.transforms.AddTaskHypergraphs`.
 
     Example:
         >>> import torch
@@ -104,53 +118,32 @@ class SplitInteractions(BaseTransform):
         seed: int = 0,
         message_edges: MessageEdges = "train",
         edge_type: EdgeType = MAIN,
-        val_fraction: float = 0.1,
+        val_fraction: float | None = None,
         behaviours: Behaviours = "drop",
+        val_from: ValFrom = "train",
     ) -> None:
         for name, value, choices in (
-            ("strategy", strategy, get_args(Strategy)),
-            ("message_edges", message_edges, get_args(MessageEdges)),
-            ("behaviours", behaviours, get_args(Behaviours)),
+            ("strategy", strategy, Strategy),
+            ("message_edges", message_edges, MessageEdges),
+            ("behaviours", behaviours, Behaviours),
         ):
-            if value not in choices:
-                raise InputError(
-                    f"{name!r} needs to be one of {choices} in 'SplitInteractions' (got {value!r})"
-                )
-        train, *later = fractions
-        if len(later) != 2 or not (
-            train > 0 and min(later) >= 0 and abs(train + sum(later) - 1) < 1e-6
-        ):
-            raise InputError(
-                "'fractions' needs to be three shares that sum to 1, the first above 0, "
-                f"in 'SplitInteractions' (got {tuple(fractions)})"
-            )
-        if not 0 <= val_fraction < 1:
-            raise InputError(
-                f"'val_fraction' needs to be in [0, 1) in 'SplitInteractions' (got {val_fraction})"
-            )
+            check_choice(name, value, choices, "SplitInteractions")
         self.strategy = strategy
-        self.fractions = (train, later[0], later[1])
+        self.fractions = check_fractions(fractions, "SplitInteractions")
         self.seed = seed
         self.message_edges = message_edges
         self.edge_type = edge_type
-        self.val_fraction = val_fraction
+        self.val_fraction = check_val_fraction(
+            val_fraction, val_from, strategy, "SplitInteractions"
+        )
+        self.val_from = val_from
         self.behaviours = behaviours
 
     def forward(self, data: HeteroData) -> tuple[HeteroData, HeteroData, HeteroData]:
-        edge_index = bipartite(data, self.edge_type, "SplitInteractions")
-        num_rows = edge_index.size(1)
-        if num_rows == 0:
-            raise InputError(f"{self.edge_type} is empty: 'SplitInteractions' found no interaction")
+        data, num_rows = unique_pairs(data, self.edge_type, "SplitInteractions")
         others = other_relations(data, self.edge_type, "drop")
         refuse_derived(data, [self.edge_type, *others], "SplitInteractions")
-
-        data = copy.copy(data)
-        num_dst = num_nodes(data, self.edge_type[2])
-        first = first_of_each(pair_keys(edge_index, num_dst))
-        if not bool(first.all()):
-            kept = first.nonzero().view(-1)
-            select_edges(data, self.edge_type, kept, "SplitInteractions")
-            edge_index = data[self.edge_type].edge_index
+        edge_index, num_dst = data[self.edge_type].edge_index, num_nodes(data, self.edge_type[2])
         part = self._assign(data, edge_index)
         report = self._report(num_rows, part)
 
@@ -173,10 +166,18 @@ class SplitInteractions(BaseTransform):
         known_edges = [edge_index[:, position] for position in positions]
         labels = [(part == own).nonzero().view(-1) for own in (strategies.VAL, strategies.TEST)]
         at_test = self.message_edges == "train+val"
-        graphs = [self._messages(data, position) for position in positions[: 1 + at_test]]
-        train = self._labelled(data, graphs[0], positions[0], known_edges[0], known_edges[0])
-        val = self._labelled(data, graphs[0], labels[0], edge_index[:, labels[0]], known_edges[0])
-        test = self._labelled(data, graphs[-1], labels[1], edge_index[:, labels[1]], known_edges[1])
+        graphs = [
+            messages(data, self.edge_type, position, "SplitInteractions")
+            for position in positions[: 1 + at_test]
+        ]
+        train, val, test = (
+            labelled(data, graph, self.edge_type, position, pairs, seen)
+            for graph, position, pairs, seen in (
+                (graphs[0], positions[0], known_edges[0], known_edges[0]),
+                (graphs[0], labels[0], edge_index[:, labels[0]], known_edges[0]),
+                (graphs[-1], labels[1], edge_index[:, labels[1]], known_edges[1]),
+            )
+        )
         for graph in (train, val, test):
             graph.split_report = copy.deepcopy(report)
         return train, val, test
@@ -189,17 +190,14 @@ class SplitInteractions(BaseTransform):
             case "per-user":
                 part = strategies.per_user(edge_index[0], self.fractions, generator)
             case "time":
-                part = strategies.by_time(self._column(data, "time"), self.fractions)
+                part = strategies.by_time(self._time(data), self.fractions)
             case "leave-last-out":
-                part = strategies.leave_last_out(edge_index[0], self._column(data, "time"))
+                part = strategies.leave_last_out(edge_index[0], self._time(data))
             case "given":
-                split = self._column(data, "split")
-                if bool(((split < 0) | (split > 2)).any()):
-                    raise InputError(
-                        f"'split' of {self.edge_type} needs to be 0, 1 or 2 "
-                        f"(found {split.unique().tolist()[:5]})"
-                    )
-                part = strategies.given(split, self.val_fraction, generator)
+                split = published_split(data, self.edge_type)
+                part = strategies.given(
+                    split, edge_index[0], self.val_from, self.val_fraction, generator
+                )
         part = part.to(edge_index.device)
         if not bool((part == strategies.TRAIN).any()):
             raise InputError(
@@ -208,21 +206,8 @@ class SplitInteractions(BaseTransform):
             )
         return part
 
-    def _column(self, data: HeteroData, name: str) -> Tensor:
-        column = data[self.edge_type].get(name)
-        size = data[self.edge_type].edge_index.size(1)
-        if not isinstance(column, Tensor) or column.shape != (size,):
-            found = "no such attribute" if column is None else "another shape"
-            raise InputError(
-                f"{self.strategy!r} split needs {name!r} [{size}] on {self.edge_type} "
-                f"(found {found}): add it or choose another strategy"
-            )
-        if column.is_floating_point() and bool(column.isnan().any()):
-            row = int(column.isnan().nonzero()[0])
-            raise InputError(
-                f"{name!r} of {self.edge_type} is NaN in row {row}: fill it or drop the row"
-            )
-        return column
+    def _time(self, data: HeteroData) -> Tensor:
+        return column(data, self.edge_type, "time", self.strategy)
 
     def _report(self, num_rows: int, part: Tensor) -> dict[str, Any]:
         num_train, num_val, num_test = torch.bincount(part, minlength=3).tolist()
@@ -230,6 +215,7 @@ class SplitInteractions(BaseTransform):
             "strategy": self.strategy,
             "fractions": list(self.fractions),
             "val_fraction": self.val_fraction,
+            "val_from": self.val_from,
             "seed": self.seed,
             "message_edges": self.message_edges,
             "behaviours": self.behaviours,
@@ -240,30 +226,6 @@ class SplitInteractions(BaseTransform):
             "behaviours_dropped": {},
             "behaviours_kept": {},
         }
-
-    def _messages(self, data: HeteroData, position: Tensor) -> HeteroData:
-        """The graph that messages travel."""
-        out = copy.copy(data)
-        select_edges(out, self.edge_type, position, "SplitInteractions")
-        if "split" in out[self.edge_type]:  # would be misleading under another strategy
-            del out[self.edge_type].split
-        return out
-
-    def _labelled(
-        self, data: HeteroData, graph: HeteroData, position: Tensor, pairs: Tensor, seen: Tensor
-    ) -> HeteroData:
-        """A graph with what is to be predicted on it and what evaluation masks."""
-        out = copy.copy(graph)
-        store = out[self.edge_type]
-        store.edge_label_index = pairs
-        store.edge_label = torch.ones(position.numel(), 1, device=position.device)
-        store.edge_label_names = [self.edge_type[1]]
-        store.edge_label_kinds = ["binary"]
-        for name in ("time", "rating"):
-            if name in data[self.edge_type]:
-                store[f"edge_label_{name}"] = data[self.edge_type][name][position]
-        store.seen_edge_index = seen
-        return out
 
     def __repr__(self) -> str:
         return (

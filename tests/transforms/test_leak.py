@@ -44,6 +44,12 @@ def test_no_leak_on_any_data_set(class_name: str, real_root) -> None:
     strategies = ["random", "per-user"]
     strategies += ["time", "leave-last-out"] if "time" in store else []
     strategies += ["given"] if "split" in store else []
+    if store.num_edges < 3 * store.edge_index[0].unique().numel():  # hardly anything to hold out
+        strategies.remove("per-user")
+        if "split" in store:
+            halves = SplitInteractions("given", val_from="test-users")(data)
+            no_pair_twice(halves)
+            assert_no_leak(*halves)
     for strategy in strategies:
         splits = SplitInteractions(strategy)(data)
         report = splits[0].split_report
@@ -59,6 +65,13 @@ def test_no_leak_on_any_data_set(class_name: str, real_root) -> None:
 
 def _split() -> Splits:
     return SplitInteractions()(graphs()["behaviours"])
+
+
+def _by_users() -> Splits:
+    """Validation and test of different users."""
+    data = graphs()["behaviours"]
+    data[MAIN].split = torch.arange(data[MAIN].num_edges).remainder(2).mul(2).to(torch.int8)
+    return SplitInteractions("given", val_from="test-users")(data)
 
 
 def _message(splits: Splits) -> None:
@@ -125,8 +138,9 @@ def _forgets_to_mask(splits: Splits) -> None:
         _forgets_to_mask,
     ],
 )
-def test_the_check_has_teeth(spoil: Callable[[Splits], None]) -> None:
-    splits = _split()
+@pytest.mark.parametrize("make", [_split, _by_users])
+def test_the_check_has_teeth(spoil: Callable[[Splits], None], make: Callable[[], Splits]) -> None:
+    splits = make()
     assert_no_leak(*splits)
     spoil(splits)
     with pytest.raises(AssertionError):

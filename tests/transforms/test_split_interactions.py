@@ -106,11 +106,16 @@ def test_random_draws_every_interaction_equally_often() -> None:
     assert drawn.min() > 48 and drawn.max() < 112
 
 
-@pytest.mark.parametrize("strategy", ["random", "per-user", "given"])
-def test_the_seed_decides(strategy: str) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "val_from"),
+    [("random", "train"), ("per-user", "train"), ("given", "train"), ("given", "test-users")],
+)
+def test_the_seed_decides(strategy: str, val_from: str) -> None:
     data = graphs()["larger"]
     data[MAIN].split = (torch.arange(data[MAIN].num_edges) % 5 == 0).to(torch.int8) * 2
-    first, same, other = (labels(SplitInteractions(strategy, seed=s)(data)[1]) for s in (1, 1, 2))
+    first, same, other = (
+        labels(SplitInteractions(strategy, seed=s, val_from=val_from)(data)[1]) for s in (1, 1, 2)
+    )
     assert first == same
     assert first != other
 
@@ -223,6 +228,78 @@ def test_given_without_validation_takes_it_from_training(val_fraction: float, nu
     )
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 6), st.integers(0, 5), st.sampled_from([0, 0, 2])),
+        min_size=2,
+        max_size=30,
+        unique_by=lambda row: row[:2],
+    ),
+    st.sampled_from([0.0, 0.3, 0.5, 0.99]),
+    st.integers(0, 3),
+    st.sampled_from(["train", "train+val"]),
+)
+def test_given_without_validation_halves_the_test_users(
+    table: list[tuple[int, int, int]], share: float, seed: int, message_edges: str
+) -> None:
+    assume(any(row[2] == 0 for row in table))
+    data = HeteroData()
+    data["user"].num_nodes, data["item"].num_nodes = 7, 6
+    data[MAIN].edge_index = torch.tensor([row[:2] for row in table]).t().contiguous()
+    data[MAIN].split = torch.tensor([row[2] for row in table], dtype=torch.int8)
+    train, val, test = splits = SplitInteractions(
+        "given", seed=seed, val_from="test-users", val_fraction=share, message_edges=message_edges
+    )(data)
+    published = {row[:2] for row in table if row[2] == 0}
+    held = {row[:2] for row in table if row[2] == 2}
+    val_pairs, test_pairs = ({row[:2] for row in labels(part)} for part in (val, test))
+    assert {row[:2] for row in labels(train)} == published == {r[:2] for r in messages(train)}
+    assert val_pairs | test_pairs == held
+    # Whoever validates does not test, whatever they have.
+    val_users, test_users = ({user for user, _ in part} for part in (val_pairs, test_pairs))
+    assert not val_users & test_users
+    num_users = len(val_users | test_users)
+    assert len(val_users) == min(round(share * num_users), max(num_users - 1, 0))
+    # So what test masks in addition to training is nothing of a test user's own.
+    masked = set(pairs(test[MAIN].seen_edge_index))
+    assert masked == published | val_pairs
+    assert {pair for pair in masked if pair[0] in test_users} == {
+        pair for pair in published if pair[0] in test_users
+    }
+    assert_no_leak(*splits, message_edges=message_edges)
+    for part in splits:
+        assert (part.split_report["val_from"], part.split_report["val_fraction"]) == (
+            "test-users",
+            share,
+        )
+
+
+def test_the_share_of_a_missing_validation_follows_its_source() -> None:
+    data = graphs()["given_split"]
+    users = data[MAIN].edge_index[0, data[MAIN].split == 2].unique().numel()
+    _, val, test = SplitInteractions("given", val_from="test-users")(data)
+    assert val.split_report["val_fraction"] == 0.5
+    assert len({row[0] for row in labels(val)}) == users // 2
+    _, val, test = SplitInteractions("given")(data)
+    assert test.split_report["val_fraction"] == 0.1
+    assert len(labels(val)) == round(0.1 * 24)
+    # A published validation stays what it is.
+    data = graphs()["given_split_with_validation"]
+    for val_from in ("train", "test-users"):
+        _, val, _ = SplitInteractions("given", val_from=val_from)(data)
+        assert len(labels(val)) == int((data[MAIN].split == 1).sum())
+
+
+def test_steam_has_one_training_item_per_user(real_root) -> None:
+    from pyg_mtrec.datasets import Steam
+
+    data = Steam(real_root("steam"))[0]
+    splits = SplitInteractions("given", val_from="test-users", seed=1)(data)
+    assert [part[MAIN].edge_label_index.size(1) for part in splits] == [50_292, 7_544, 7_543]
+    assert splits[0][MAIN].edge_index[0].unique().numel() == 50_292
+    assert_no_leak(*splits)
+
+
 def test_repeats_go_first_and_are_counted() -> None:
     data = graphs()["duplicates"]
     train, val, test = SplitInteractions("leave-last-out")(data)
@@ -294,6 +371,8 @@ def test_another_relation_can_be_split() -> None:
         ({"fractions": (1.2, -0.4, 0.2)}, "'fractions' needs"),
         ({"fractions": (math.nan, 0.5, 0.5)}, "'fractions' needs"),
         ({"val_fraction": 1.0}, "'val_fraction' needs to be in .0, 1."),
+        ({"val_from": "test"}, "'val_from' needs to be one of .*'test-users'"),
+        ({"val_from": "test-users"}, "'test-users' belongs to the 'given' strategy .*'random'"),
         ({"message_edges": "test"}, "'message_edges' needs to be one of"),
         ({"behaviours": "ignore"}, "'behaviours' needs to be one of"),
     ],

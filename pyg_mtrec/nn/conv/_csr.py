@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.index import index2ptr, ptr2index
 from torch_geometric.typing import SparseTensor
+from torch_geometric.utils import to_edge_index
 
 
 def csr(crow: Tensor, col: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:
@@ -44,3 +45,13 @@ def values_require_grad(adj: Tensor | SparseTensor) -> bool:
     r"""Returns whether a matrix's values take part in a graph of gradients."""
     # A method in torch_sparse, an attribute in torch.
     return bool(adj.requires_grad if isinstance(adj, Tensor) else adj.requires_grad())
+
+
+def edges_with_gradient(adj: Tensor | SparseTensor) -> tuple[Tensor, Tensor]:
+    r"""Returns a matrix's entries as an edge list, whose values carry gradients back to it."""
+    if isinstance(adj, Tensor) and adj.layout == torch.sparse_coo:
+        adj = adj.coalesce()
+        index, value = adj.indices(), adj.values()
+    else:
+        index, value = to_edge_index(adj)
+    return index.flip(0), value  # rows are destinations

@@ -5,10 +5,16 @@ from torch import Tensor
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptPairTensor, OptTensor
-from torch_geometric.utils import is_sparse, to_edge_index
+from torch_geometric.utils import is_sparse
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.nn.conv._csr import csr, csr_entries, csr_from_sorted, values_require_grad
+from pyg_mtrec.nn.conv._csr import (
+    csr,
+    csr_entries,
+    csr_from_sorted,
+    edges_with_gradient,
+    values_require_grad,
+)
 from pyg_mtrec.nn.conv._normalize import edge_weights
 from pyg_mtrec.nn.conv.adjacency import Adjacency
 
@@ -50,12 +56,7 @@ class NeighborSum(MessagePassing):
                 )
             if isinstance(edge_index, Adjacency) or not values_require_grad(edge_index):
                 return self._sum_matrix(x, edge_index)
-            if isinstance(edge_index, Tensor) and edge_index.layout == torch.sparse_coo:
-                edge_index = edge_index.coalesce()
-                edge_index, edge_weight = edge_index.indices(), edge_index.values()
-            else:
-                edge_index, edge_weight = to_edge_index(edge_index)
-            edge_index = edge_index.flip(0)  # rows are destinations
+            edge_index, edge_weight = edges_with_gradient(edge_index)
         return self._sum_edges(x, edge_index, edge_weight)
 
     def _sum_matrix(self, x: OptPairTensor, adj_t: Adj | Adjacency) -> Tensor:

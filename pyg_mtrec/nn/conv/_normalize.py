@@ -24,14 +24,23 @@ def edge_weights(
     degree = weight.new_zeros(size[1]).index_add(0, dst, weight)
     if normalization == "authors":
         return weight / (degree + 1)[dst]
-    scale = _inverse_root(degree)
+    scale = power(degree, -0.5)
     if same_nodes:
         return scale[src] * weight * scale[dst]
     src_degree = weight.new_zeros(size[0]).index_add(0, src, weight)
-    return _inverse_root(src_degree)[src] * weight * scale[dst]
+    return power(src_degree, -0.5)[src] * weight * scale[dst]
 
 
-def _inverse_root(degree: Tensor) -> Tensor:
+def power(degree: Tensor, exponent: float) -> Tensor:
+    r"""Returns a power of every degree, and zero for a degree of zero."""
     # The inner 'where' keeps infinity out of the backward pass, where 0 * inf would be NaN.
     is_zero = degree == 0
-    return torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, degree).rsqrt())
+    return torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, degree).pow(exponent))
+
+
+def scale_rows(x: Tensor, degree: Tensor, exponent: float) -> Tensor:
+    r"""Multiplies every row with a power of its degree; the exponent 0 leaves all rows alone."""
+    if exponent == 0:
+        return x
+    degree = degree.to(torch.promote_types(degree.dtype, x.dtype))
+    return (power(degree, exponent).view(-1, 1) * x).to(x.dtype)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pyg_mtrec.nn.encoders.mf import MF as MF
     from pyg_mtrec.nn.encoders.ngcf import NGCF as NGCF
     from pyg_mtrec.nn.encoders.representations import Representations as Representations
+    from pyg_mtrec.nn.encoders.uprth import TaskHypergraphEncoder as TaskHypergraphEncoder
 
 _NAMES = {
     "Encoder": "encoder",
@@ -17,6 +18,7 @@ _NAMES = {
     "MF": "mf",
     "NGCF": "ngcf",
     "Representations": "representations",
+    "TaskHypergraphEncoder": "uprth",
 }
 __all__ = [
     "Encoder",
@@ -24,6 +26,7 @@ __all__ = [
     "MF",
     "NGCF",
     "Representations",
+    "TaskHypergraphEncoder",
 ]
 
 __getattr__, __dir__ = lazy(__name__, _NAMES)

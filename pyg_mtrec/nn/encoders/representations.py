@@ -44,6 +44,23 @@ class Representations:
         Raises:
             InputError: If the encoder returned nothing for the node type.
         """
+        x = self.matrix(node_type, task)
+        # index_select's backward is an index_add, several times faster than advanced indexing's.
+        return x.index_select(0, index.reshape(-1)).view(*index.shape, x.size(-1))
+
+    def matrix(self, node_type: str, task: str | None = None) -> Tensor:
+        r"""Returns the representations of all nodes.
+
+        Args:
+            node_type: The node type.
+            task: Reads this task's view of the node type if the encoder made one.
+
+        Returns:
+            The matrix :math:`[N, d]`.
+
+        Raises:
+            InputError: If the encoder returned nothing for the node type.
+        """
         view = self.views.get(task, {}) if task is not None else {}
         x = view.get(node_type, self.x_dict.get(node_type))
         if x is None:
@@ -51,5 +68,4 @@ class Representations:
                 f"no representations of node type '{node_type}' (there are those of"
                 f" {', '.join(self.x_dict) or 'none'}): give it a table"
             )
-        # index_select's backward is an index_add, several times faster than advanced indexing's.
-        return x.index_select(0, index.reshape(-1)).view(*index.shape, x.size(-1))
+        return x
