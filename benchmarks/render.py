@@ -180,7 +180,7 @@ def best() -> Table:
             paired = table["paired"]
             interval = f"{paired['low']:+.4f} to {paired['high']:+.4f}"
             gains.append(
-                f"{metric_label(metric)} {table['gain']:+.1%} (difference"
+                f"{metric_label(metric)} {table['gain']:+.2%} (difference"
                 f" {paired['difference']:+.4f}, 95 % interval {interval}, p = {paired['p']:.2g})"
             )
         search = found["search"]
