@@ -5,21 +5,31 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from pyg_mtrec._errors import InputError
+from pyg_mtrec.gradients._direct import Direct
 from pyg_mtrec.gradients._gathered import Gathered, GatheredRepresentations
+from pyg_mtrec.gradients._look_ups import (
+    all_ids,
+    check_tables,
+    key_of,
+    matrix_of,
+    merged,
+    node_ids,
+)
 from pyg_mtrec.gradients._unique_rows import unique_rows
 from pyg_mtrec.nn.encoders import Encoder
 from pyg_mtrec.tasks import Task
 
 Grads = dict[str, Tensor]
+Entries = dict[str, Gathered | Tensor]
 
 
 class ForwardPass:
     r"""One step's losses, and the buffers into which their gradients add up.
 
-    Tasks read rows of the representations that were gathered once and cut off from the encoder;
-    :meth:`pull_back` goes on from there. A local encoder runs on gathered rows of the tables, any
-    other on whole tables.
+    Tasks read representations that were cut off from the encoder: rows that were gathered once, or
+    whole matrices where a task asks for all nodes. :meth:`pull_back` goes on from there. A local
+    encoder runs on gathered rows of the tables, any other on whole tables. What the tasks read is
+    named by node type, or ``view/node type`` where the encoder made a view for the task.
 
     Args:
         tables: Node type to table.
@@ -42,53 +52,102 @@ class ForwardPass:
         num_sinks: int,
     ) -> None:
         self.dense = dict(encoder.named_parameters())
-        self.ids = {
-            node_type: unique_rows(ids, static=ids.device.type != "cpu")
-            for node_type, ids in look_ups(tables, tasks, batches).items()
+        self.local = encoder.local
+        wanted = node_ids(tasks, batches)
+        full = None
+        if not self.local:
+            full = encoder(dict(tables), adj_dict or {})
+        keys = {
+            name: {n: key_of(full, tasks[name].view, n) for n in ids}
+            for name, ids in wanted.items()
         }
-        gathered = {n: tables[n].detach().index_select(0, ids) for n, ids in self.ids.items()}
+        self.views = any("/" in key for found in keys.values() for key in found.values())
+        check_tables(tables, tasks, keys)
+        # The ids that are read; None for all of them, where there is nothing to gather.
+        self.ids: dict[str, Tensor | None] = {}
+        for key, ids in merged(keys, wanted).items():
+            if ids is not None:
+                self.ids[key] = unique_rows(ids, static=ids.device.type != "cpu")
+            else:
+                self.ids[key] = all_ids(tables[key]) if self.local else None
         self.inputs: dict[str, Tensor]
-        if encoder.local:
-            self.inputs = {n: rows.requires_grad_() for n, rows in gathered.items()}
+        if full is None:
+            sources: Mapping[str, Tensor] = tables
+            self.inputs = {
+                n: _gathered(tables[n].detach(), ids).requires_grad_()
+                for n, ids in self.ids.items()
+            }
             self.outputs = dict(encoder(self.inputs, {}).x_dict)
         else:
+            sources = {key: matrix_of(full, key) for key in self.ids}
             self.inputs = dict(tables)
-            full = encoder(self.inputs, adj_dict or {}).x_dict
-            self.outputs = {n: full[n].index_select(0, ids) for n, ids in self.ids.items()}
-        self.local = encoder.local
+            self.outputs = {key: _gathered(sources[key], ids) for key, ids in self.ids.items()}
         self.identity = self.local and all(self.outputs[n] is self.inputs[n] for n in self.inputs)
-        for node_type, ids in self.ids.items():
-            _fill_slots(slots, node_type, ids, tables[node_type].size(0))
-        self.leaves = {n: x.detach().requires_grad_() for n, x in self.outputs.items()}
-        self.sinks = {n: x.new_zeros(num_sinks, *x.shape) for n, x in self.leaves.items()}
-        self.direct: list[dict[str, Gathered]] = []
+        for key, ids in self.ids.items():
+            if ids is not None:
+                _fill_slots(slots, key, ids, sources[key].size(0))
+        self.leaves = {key: x.detach().requires_grad_() for key, x in self.outputs.items()}
+        # Gathered rows have a buffer for every task; of whole matrices autograd makes one where
+        # a task reads them.
+        self._buffers = {
+            key: leaf.new_zeros(num_sinks, *leaf.shape)
+            for key, leaf in self.leaves.items()
+            if self.ids[key] is not None
+        }
+        self.sinks: list[Grads] = [{} for _ in range(num_sinks)]
+        self.direct: list[Direct] = []
         self.losses = []
         for position, (name, task) in enumerate(tasks.items()):
-            sink = min(position, num_sinks - 1)
-            x_dict = {n: Gathered(leaf, self.sinks[n][sink]) for n, leaf in self.leaves.items()}
-            table_rows = x_dict if self.identity else _Direct(gathered)
-            self.direct.append({} if self.identity else table_rows)
-            self.losses.append(
-                task(batches[name], GatheredRepresentations(x_dict, table_rows, slots))
+            place = min(position, num_sinks - 1)
+            sink = self.sinks[place]
+            own: Entries = {}
+            for node_type, key in keys[name].items():
+                own[node_type] = leaf = self.leaves[key]
+                if key in self._buffers:
+                    sink[key] = self._buffers[key][place]
+                    own[node_type] = Gathered(leaf, sink[key])
+            self.direct.append(Direct(tables, {n: self.ids[k] for n, k in keys[name].items()}))
+            seen = GatheredRepresentations(
+                own,
+                own if self.identity else self.direct[-1],
+                {n: slots[key] for n, key in keys[name].items() if self.ids[key] is not None},
+                {n for n, ids in wanted[name].items() if ids is None},
             )
+            self.losses.append(task(batches[name], seen))
 
     def backward(
-        self, loss: Tensor, own: Mapping[str, Mapping[str, Parameter]], retain_graph: bool
+        self,
+        loss: Tensor,
+        own: Mapping[str, Mapping[str, Parameter]],
+        retain_graph: bool,
+        position: int = 0,
     ) -> dict[str, Grads]:
         r"""Adds a loss's gradient to its sinks, and returns that of the tasks' own parameters."""
-        leaves = [*self.leaves.values()]
-        leaves += [gathered.rows for tables in self.direct for gathered in tables.values()]
-        return own_gradients(loss, leaves, own, retain_graph)
+        direct = [(leaf, add) for tables in self.direct for leaf, add in tables.leaves()]
+        leaves = [*self.leaves.values(), *(leaf for leaf, _ in direct)]
+        found, of_tasks = own_gradients(loss, leaves, own, retain_graph)
+        sink = self.sinks[position]
+        for key, grad in zip(self.leaves, found, strict=False):
+            if grad is not None:  # a task read the matrix, not rows
+                sink[key] = sink[key].add_(grad) if key in sink else grad.contiguous()
+        for (_, add), grad in zip(direct, found[len(self.leaves) :], strict=True):
+            if grad is not None:
+                add(grad)
+        return of_tasks
 
     def pull_back(self, grads: Mapping[str, Tensor], retain_graph: bool) -> tuple[Grads, Grads]:
         r"""Returns :math:`J^\top g` of (touched) table rows and of the encoder's parameters."""
         if self.identity:
             return dict(grads), {}
+        keys = list(grads)
+        if not keys:
+            none = {name: torch.zeros_like(x) for name, x in self.inputs.items()}
+            return none, {name: torch.zeros_like(p) for name, p in self.dense.items()}
         found = iter(
             torch.autograd.grad(
-                list(self.outputs.values()),
+                [self.outputs[key] for key in keys],
                 [*self.inputs.values(), *self.dense.values()],
-                [grads[name] for name in self.outputs],
+                [grads[key] for key in keys],
                 retain_graph=retain_graph,
                 allow_unused=True,
             )
@@ -100,27 +159,24 @@ class ForwardPass:
 
     def add_direct(self, rows: Grads, positions: range | None = None) -> None:
         r"""Adds what tasks (all or some) made of table rows without the encoder, an L2 term say."""
-        for position, tables in enumerate(self.direct):
+        for position, direct in enumerate(self.direct):
             if positions is not None and position not in positions:
                 continue
-            for name, gathered in tables.items():
-                if self.local:
-                    rows[name] = rows[name] + gathered.sink
+            for name, sink in direct.sinks.items():
+                ids = direct.ids[name]
+                if self.local or ids is None:
+                    rows[name] = rows[name] + sink
                 else:
-                    rows[name].index_add_(0, self.ids[name], gathered.sink)
+                    rows[name].index_add_(0, ids, sink)
 
-
-class _Direct(dict[str, Gathered]):
-    r"""Table rows beside the encoder; buffers are made when a task reads them, which few do."""
-
-    def __init__(self, rows: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self._rows = rows
-
-    def __missing__(self, name: str) -> Gathered:
-        leaf = self._rows[name].detach().requires_grad_()
-        self[name] = Gathered(leaf, torch.zeros_like(leaf, requires_grad=False))
-        return self[name]
+    def stacked(self) -> Grads:
+        r"""Returns the tasks' gradients of each node type's representations, :math:`[T, R, d]`."""
+        return {
+            key: self._buffers[key]
+            if key in self._buffers
+            else torch.stack([_or_zeros(sink.get(key), leaf) for sink in self.sinks])
+            for key, leaf in self.leaves.items()
+        }
 
 
 def own_gradients(
@@ -128,7 +184,7 @@ def own_gradients(
     leaves: list[Tensor],
     own: Mapping[str, Mapping[str, Parameter]],
     retain_graph: bool,
-) -> dict[str, Grads]:
+) -> tuple[tuple[Tensor | None, ...], dict[str, Grads]]:
     r"""Differentiates a loss; look-ups of the leaves fill their sinks by the way.
 
     Args:
@@ -138,47 +194,30 @@ def own_gradients(
         retain_graph: Whether another loss follows.
 
     Returns:
-        Task to the gradients of its own parameters.
+        The gradients of leaves that were read as a whole, and task to the gradients of its own
+        parameters.
     """
     parameters = [parameter for named in own.values() for parameter in named.values()]
     found = torch.autograd.grad(
         loss, [*leaves, *parameters], retain_graph=retain_graph, allow_unused=True
     )
     rest = iter(found[len(leaves) :])
-    return {
+    return found[: len(leaves)], {
         task: {name: _or_zeros(next(rest), p) for name, p in named.items()}
         for task, named in own.items()
     }
 
 
-def look_ups(
-    tables: Mapping[str, Parameter], tasks: Mapping[str, Task], batches: Mapping[str, Any]
-) -> dict[str, Tensor]:
-    r"""Returns the ids that the batches look up, per table, with repetitions."""
-    found: dict[str, list[Tensor]] = {}
-    for name, task in tasks.items():
-        if name not in batches:
-            raise InputError(
-                f"a step needs one batch a task, but task {name!r} has none"
-                f" (got batches for {sorted(batches)})"
-            )
-        for node_type, ids in task.node_ids(batches[name]).items():
-            found.setdefault(node_type, []).append(ids)
-    for node_type in found:
-        if node_type not in tables:
-            raise InputError(
-                f"a task reads {node_type!r}, but there is no table for node type {node_type!r}"
-                f" (found {sorted(tables)})"
-            )
-    return {node_type: torch.cat(parts) for node_type, parts in found.items()}
-
-
-def _fill_slots(slots: dict[str, Tensor], node_type: str, ids: Tensor, num_rows: int) -> None:
-    slot = slots.get(node_type)
-    if slot is None or slot.device != ids.device:
-        slot = slots[node_type] = torch.zeros(num_rows, dtype=torch.long, device=ids.device)
+def _fill_slots(slots: dict[str, Tensor], key: str, ids: Tensor, num_rows: int) -> None:
+    slot = slots.get(key)
+    if slot is None or slot.device != ids.device or slot.numel() != num_rows:
+        slot = slots[key] = torch.zeros(num_rows, dtype=torch.long, device=ids.device)
     # Where a static tail repeats row 0 any of its places will do: all hold the same row.
     slot[ids] = torch.arange(ids.numel(), device=ids.device)
+
+
+def _gathered(x: Tensor, ids: Tensor | None) -> Tensor:
+    return x if ids is None else x.index_select(0, ids)
 
 
 def _or_zeros(grad: Tensor | None, like: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.gradients._forward_pass import ForwardPass, look_ups, own_gradients
+from pyg_mtrec.gradients._forward_pass import ForwardPass, own_gradients
 from pyg_mtrec.gradients._gathered import Gathered, GatheredRepresentations
 from pyg_mtrec.gradients._grad_buffer import GradBuffer
+from pyg_mtrec.gradients._look_ups import look_ups
 from pyg_mtrec.gradients.row_gradients import RowGradients
 from pyg_mtrec.gradients.task_gradients import TaskGradients, identity
 from pyg_mtrec.gradients.update import Update
@@ -105,23 +106,29 @@ class GradientCollector:
         Returns:
             The gradients on the rows that the batches touched, or on all rows of the tables for
             a propagating encoder with ``at="embedding"``.
+
+        Raises:
+            InputError: If a task has no batch or reads nodes of which there are no rows, or if
+                gradients are to be taken at representations of which tasks have views of their own.
         """
         step = self._forward(batches, adj_dict, num_sinks=len(self.tasks))
         at_tables = (at or self.at) == "embedding" and not step.identity
+        if step.views and not at_tables:
+            raise InputError(
+                "at='representation' needs representations that all tasks read, but"
+                f" {type(self.encoder).__name__!r} makes views of single tasks: use at='embedding'"
+            )
         pulled: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
         own: dict[str, dict[str, Tensor]] = {}
         for position, (name, task) in enumerate(self.tasks.items()):
             more = position + 1 < len(self.tasks)
-            own |= step.backward(
-                step.losses[position], {name: dict(task.named_parameters())}, retain_graph=more
-            )
+            parameters = {name: dict(task.named_parameters())}
+            own |= step.backward(step.losses[position], parameters, more, position)
             if at_tables:
-                sinks = {table: sink[position] for table, sink in step.sinks.items()}
-                tables, shared = step.pull_back(sinks, retain_graph=more)
+                tables, shared = step.pull_back(step.sinks[position], retain_graph=more)
                 step.add_direct(tables, range(position, position + 1))
                 pulled.append((tables, shared))
         self._pulled = at_tables
-        rows, dense = step.sinks, {}
         if at_tables:
             rows = {
                 name: torch.stack([tables[name] for tables, _ in pulled]) for name in pulled[0][0]
@@ -129,6 +136,8 @@ class GradientCollector:
             dense = {
                 name: torch.stack([shared[name] for _, shared in pulled]) for name in self.dense
             }
+        else:
+            rows, dense = step.stacked(), {}
         whole = at_tables and not step.local
         return TaskGradients(
             torch.stack([loss.detach() for loss in step.losses]),
@@ -167,8 +176,7 @@ class GradientCollector:
         parameters = {name: dict(task.named_parameters()) for name, task in self.tasks.items()}
         own = step.backward((weights * losses).sum(), parameters, retain_graph=False)
         self._pulled = False
-        rows = {name: sink[0] for name, sink in step.sinks.items()}
-        return losses.detach(), Update(rows, {}, _unweighted(own, weights))
+        return losses.detach(), Update(step.sinks[0], {}, _unweighted(own, weights))
 
     def write(self, update: Update) -> None:
         r"""Writes the combined gradient into ``.grad`` of every parameter, replacing what is there.
@@ -185,9 +193,10 @@ class GradientCollector:
                 table.grad = self._buffer(name).grad
             elif step.local:
                 table.grad = self._buffer(name).clear()
-                if name in rows:
-                    table.grad.index_add_(0, step.ids[name], rows[name])
-                    self._buffer(name).mark(step.ids[name])
+                ids = step.ids.get(name)
+                if ids is not None:
+                    table.grad.index_add_(0, ids, rows[name])
+                    self._buffer(name).mark(ids)
             else:
                 table.grad = rows[name]
         for name, parameter in self.dense.items():
@@ -218,12 +227,15 @@ class GradientCollector:
         rows = {name: Gathered(leaf, self._buffer(name).clear()) for name, leaf in leaves.items()}
         for name, looked_up in ids.items():
             self._buffer(name).mark(looked_up)
-        view = GatheredRepresentations(rows, rows)
+        view = GatheredRepresentations(rows, rows, whole=rows)
         losses = torch.stack([task(batches[name], view) for name, task in self.tasks.items()])
         weights = weigh(losses.detach())
         total = (weights * losses).sum()
         parameters = {name: dict(task.named_parameters()) for name, task in self.tasks.items()}
-        own = own_gradients(total, list(leaves.values()), parameters, retain_graph=False)
+        found, own = own_gradients(total, list(leaves.values()), parameters, retain_graph=False)
+        for name, grad in zip(leaves, found, strict=True):
+            if grad is not None:  # a task read the matrix, not rows
+                self._buffer(name).grad.add_(grad)
         return losses.detach(), Update({}, {}, _unweighted(own, weights))
 
     def _buffer(self, name: str) -> GradBuffer:

@@ -7,6 +7,7 @@ from pyg_mtrec._lazy import lazy
 if TYPE_CHECKING:
     from pyg_mtrec.loader.batch import Batch as Batch
     from pyg_mtrec.loader.edge_sampler import EdgeSampler as EdgeSampler
+    from pyg_mtrec.loader.full_batch import FullBatch as FullBatch
     from pyg_mtrec.loader.multi_task_loader import MultiTaskLoader as MultiTaskLoader
     from pyg_mtrec.loader.negative_sampler import NegativeSampler as NegativeSampler
     from pyg_mtrec.loader.partner_sampler import PartnerSampler as PartnerSampler
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "Batch": "batch",
     "EdgeSampler": "edge_sampler",
+    "FullBatch": "full_batch",
     "MultiTaskLoader": "multi_task_loader",
     "NegativeSampler": "negative_sampler",
     "PartnerSampler": "partner_sampler",
@@ -23,6 +25,7 @@ _NAMES = {
 __all__ = [
     "Batch",
     "EdgeSampler",
+    "FullBatch",
     "MultiTaskLoader",
     "NegativeSampler",
     "PartnerSampler",

@@ -6,6 +6,7 @@ from torch_geometric.typing import EdgeType
 from pyg_mtrec.loader._relation import count_nodes
 from pyg_mtrec.loader.batch import Batch
 from pyg_mtrec.loader.edge_sampler import EdgeSampler
+from pyg_mtrec.loader.sampler import Sampler
 
 
 class SharedNegativeSampler(EdgeSampler):
@@ -54,3 +55,6 @@ class SharedNegativeSampler(EdgeSampler):
         if self._log_q is not None:
             batch.dst_log_q = self._log_q[batch.dst_pos_index]
         return batch
+
+    def full(self) -> Batch:
+        return Sampler.full(self)  # shared destinations make no triplets to sort

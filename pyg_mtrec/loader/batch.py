@@ -27,6 +27,8 @@ class Batch:
         edge_id: Positions :math:`[b]` of the pairs in the relation's training edges.
         dst_log_q: Logs :math:`[b]` of the probability that another pair of a random batch has this
             one's destination.
+        src_known: Which destinations each source of the relation is known to have
+            :math:`[S, D]`, for losses over all destinations.
 
     Example:
         >>> import torch
@@ -55,6 +57,7 @@ class Batch:
     weight: Tensor | None = None
     edge_id: Tensor | None = None
     dst_log_q: Tensor | None = None
+    src_known: Tensor | None = None
 
     @classmethod
     def from_hetero(cls, data: HeteroData, edge_type: EdgeType, local: bool = False) -> "Batch":
@@ -103,8 +106,11 @@ class Batch:
             f" {[*data.node_types, *data.edge_types]})"
         )
 
-    def node_ids(self) -> dict[str, Tensor]:
-        r"""Returns the ids that the batch looks up, per node type, with repetitions."""
+    def node_ids(self) -> dict[str, Tensor | None]:
+        r"""Returns the ids that the batch looks up, per node type, with repetitions.
+
+        :obj:`None` would stand for all nodes (:class:`FullBatch`).
+        """
         src, _, dst = self.edge_type
         found: dict[str, list[Tensor]] = {}
         for node_type, index in (

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -6,6 +8,7 @@ from torch_geometric.typing import EdgeType
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.loader._relation import Positives, count_nodes, positives_of
 from pyg_mtrec.loader.batch import Batch
+from pyg_mtrec.loader.full_batch import FullBatch
 from pyg_mtrec.loader.negative_sampler import NegativeSampler
 from pyg_mtrec.loader.sampler import Sampler
 
@@ -25,6 +28,10 @@ class EdgeSampler(Sampler):
         edge_type: The relation ``(source, name, destination)``.
         generator: Source of all randomness, on the device of the data.
         num_negatives: Independent negatives per edge; none leaves ``dst_neg_index`` out.
+        avoid_positives: Whether negatives avoid the positives; otherwise they are uniform over all
+            destinations.
+        reverse: Whether batches hold the edges from destination to source, as
+            ``(destination, rev_name, source)``.
         attrs: Edge attributes (``"rating"``, ``"time"``) for ``edge_label``. The pairs are then
             found in ``edge_label_index``, and without negatives nowhere else.
         anchored: Whether, as an auxiliary task, it takes the main batch's edges.
@@ -54,6 +61,8 @@ class EdgeSampler(Sampler):
         num_negatives: int = 1,
         attrs: tuple[str, ...] = (),
         anchored: bool = False,
+        avoid_positives: bool = True,
+        reverse: bool = False,
     ) -> None:
         if num_negatives < 0:
             raise InputError(
@@ -61,18 +70,22 @@ class EdgeSampler(Sampler):
                 f" (got {num_negatives})"
             )
         found: Positives = positives_of(data, edge_type, attrs)
-        src, dst = found.edge_index.long()
+        src, dst = found.edge_index.long().flip(0) if reverse else found.edge_index.long()
+        if reverse:
+            edge_type = (edge_type[2], f"rev_{edge_type[1]}", edge_type[0])
         super().__init__(edge_type, src.numel(), generator, anchored, src.device)
         self.num_negatives = num_negatives
         self._src, self._dst = src.contiguous(), dst.contiguous()
         self._labels = [found.attrs[name].float() for name in attrs]
+        self._sizes = count_nodes(data, edge_type[0]), count_nodes(data, edge_type[2])
+        self._full: FullBatch | None = None
         self.negatives: NegativeSampler | None = None
         if num_negatives:
-            seen, num_src = found.edge_index, count_nodes(data, edge_type[0])
+            seen = torch.stack([src, dst])[:, : None if avoid_positives else 0]
             if edge_type[0] == edge_type[2]:
-                itself = torch.arange(num_src, device=src.device).expand(2, -1)
+                itself = torch.arange(self._sizes[0], device=src.device).expand(2, -1)
                 seen = torch.cat([seen, itself], dim=1)
-            self.negatives = NegativeSampler(seen, num_src, count_nodes(data, edge_type[2]))
+            self.negatives = NegativeSampler(seen, *self._sizes)
 
     def sample(self, index: Tensor, size: int) -> Batch:
         src, dst = self._src[index], self._dst[index]  # [b]
@@ -86,13 +99,22 @@ class EdgeSampler(Sampler):
                 batch.src_index = batch.dst_pos_index = None
         return batch
 
+    def full(self) -> Batch:
+        if self._labels:
+            return super().full()
+        if self._full is None:
+            self._full = FullBatch.from_edges(self.edge_type, self._src, self._dst, *self._sizes)
+        batch = replace(self._full)
+        self._add_negatives(batch)
+        return batch
+
     def sample_anchored(self, main: Batch, size: int) -> Batch:
         if main.edge_id is None:
             raise InputError(
                 f"the main batch of {main.edge_type} needs 'edge_id' to share its edges"
                 " (use anchored=False)"
             )
-        return self.sample(main.edge_id, size)
+        return self.full() if isinstance(main, FullBatch) else self.sample(main.edge_id, size)
 
     def check_main(self, main: Sampler) -> None:
         if main.edge_type != self.edge_type or main.num_edges != self.num_edges:
@@ -115,9 +137,13 @@ class EdgeSampler(Sampler):
             The batch, with weight 0 also where the source has no negative.
         """
         batch = Batch(self.edge_type, size, src, dst, weight=weight)
-        if self.negatives is not None:
-            batch.dst_neg_index, drawn = self.negatives.sample(
-                src, self.generator, self.num_negatives
-            )
-            batch.weight = drawn if weight is None else weight * drawn
+        self._add_negatives(batch)
         return batch
+
+    def _add_negatives(self, batch: Batch) -> None:
+        if self.negatives is not None:
+            assert batch.src_index is not None
+            batch.dst_neg_index, drawn = self.negatives.sample(
+                batch.src_index, self.generator, self.num_negatives
+            )
+            batch.weight = drawn if batch.weight is None else batch.weight * drawn

@@ -17,10 +17,11 @@ class MultiTaskLoader:
     samplers get the main task's batch (Algorithm 1 of `PMTRec <https://arxiv.org/abs/2407.21364>`_);
     the others stream their own shuffled edges, going on in the next epoch where this one stopped.
     The nominal size of a batch is ``batch_size``, or the number of edges if the relation has fewer.
+    Without a ``batch_size`` an epoch is one step over all edges of every relation, unshuffled.
 
     Args:
         samplers: Task name to sampler, the main task first.
-        batch_size: Edges per step.
+        batch_size: Edges per step, :obj:`None` for all.
         generator: Shuffles edges, on the device of the data (default: a fresh one with seed 0 on
             the device of the main sampler's generator).
         shuffle: Whether edges are shuffled.
@@ -51,14 +52,14 @@ class MultiTaskLoader:
     def __init__(
         self,
         samplers: Mapping[str, Sampler],
-        batch_size: int = 2048,
+        batch_size: int | None = 2048,
         generator: torch.Generator | None = None,
         shuffle: bool = True,
         drop_last: bool = False,
     ) -> None:
         if not samplers:
             raise InputError("'MultiTaskLoader' needs at least one sampler (got none)")
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise InputError(
                 f"'batch_size' needs to be positive in 'MultiTaskLoader' (got {batch_size})"
             )
@@ -77,32 +78,41 @@ class MultiTaskLoader:
         for name, sampler in self.samplers.items():
             if name != self.main and sampler.anchored:
                 sampler.check_main(main)
-            else:
+            elif batch_size is not None:
                 size = min(batch_size, sampler.num_edges)
                 self.streams[name] = EdgeStream(sampler.num_edges, size, generator, shuffle)
 
     def __len__(self) -> int:
+        if self.batch_size is None:
+            return 1
         stream = self.streams[self.main]
         steps = stream.num_edges / stream.size
         return math.floor(steps) if self.drop_last else math.ceil(steps)
 
     def __iter__(self) -> Iterator[dict[str, Batch]]:
-        main = self.streams[self.main]
-        order = main.draw()  # [E]
+        sampler = self.samplers[self.main]
+        if self.batch_size is None:
+            yield self._with_others(sampler.full())
+            return
+        stream = self.streams[self.main]
+        order = stream.draw()  # [E]
         for step in range(len(self)):
-            index = order[step * main.size : (step + 1) * main.size]
-            batch = self.samplers[self.main].sample(index, main.size)
-            batches = {self.main: batch}
-            for name, sampler in self.samplers.items():
-                if name == self.main:
-                    continue
-                stream = self.streams.get(name)
-                batches[name] = (
-                    sampler.sample_anchored(batch, main.size)
-                    if stream is None
-                    else sampler.sample(stream.advance(), max(1, stream.size))
-                )
-            yield batches
+            index = order[step * stream.size : (step + 1) * stream.size]
+            yield self._with_others(sampler.sample(index, stream.size))
+
+    def _with_others(self, main: Batch) -> dict[str, Batch]:
+        batches = {self.main: main}
+        for name, sampler in self.samplers.items():
+            if name == self.main:
+                continue
+            if sampler.anchored:
+                batches[name] = sampler.sample_anchored(main, main.size)
+            elif self.batch_size is None:
+                batches[name] = sampler.full()
+            else:
+                stream = self.streams[name]
+                batches[name] = sampler.sample(stream.advance(), max(1, stream.size))
+        return batches
 
     def state_dict(self) -> dict[str, Any]:
         r"""Returns what decides all following epochs: generators and places in the streams.

@@ -74,6 +74,11 @@ class Sampler(ABC):
             size: The nominal batch size.
         """
 
+    def full(self) -> Batch:
+        r"""Makes one batch of all of the sampler's own edges."""
+        index = torch.arange(self.num_edges, device=self.generator.device)
+        return self.sample(index, max(1, self.num_edges))
+
     def check_main(self, main: "Sampler") -> None:
         r"""Refuses a main task around whose batches this sampler cannot sample.
 

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 from pyg_mtrec._lazy import lazy
 
 if TYPE_CHECKING:
+    from pyg_mtrec.tasks.alignment import Alignment as Alignment
     from pyg_mtrec.tasks.alignment_uniformity import AlignmentUniformity as AlignmentUniformity
     from pyg_mtrec.tasks.bpr import BPR as BPR
+    from pyg_mtrec.tasks.hyperedge_prediction import HyperedgePrediction as HyperedgePrediction
     from pyg_mtrec.tasks.link_prediction import LinkPrediction as LinkPrediction
     from pyg_mtrec.tasks.rating_regression import RatingRegression as RatingRegression
     from pyg_mtrec.tasks.same_category import SameCategory as SameCategory
@@ -14,8 +16,10 @@ if TYPE_CHECKING:
     from pyg_mtrec.tasks.task import Task as Task
 
 _NAMES = {
+    "Alignment": "alignment",
     "AlignmentUniformity": "alignment_uniformity",
     "BPR": "bpr",
+    "HyperedgePrediction": "hyperedge_prediction",
     "LinkPrediction": "link_prediction",
     "RatingRegression": "rating_regression",
     "SameCategory": "same_category",
@@ -23,8 +27,10 @@ _NAMES = {
     "Task": "task",
 }
 __all__ = [
+    "Alignment",
     "AlignmentUniformity",
     "BPR",
+    "HyperedgePrediction",
     "LinkPrediction",
     "RatingRegression",
     "SameCategory",

@@ -2,8 +2,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.loader import Batch
+from pyg_mtrec.loader import Batch, FullBatch
 from pyg_mtrec.nn.encoders import Representations
+from pyg_mtrec.tasks._full_losses import full_ranking_loss
 
 LOSSES = ("bpr", "bce")
 
@@ -54,6 +55,11 @@ def pair_scores(batch: Batch, representations: Representations, view: str | None
 
 def bpr_loss(batch: Batch, representations: Representations, view: str | None) -> Tensor:
     r"""Bayesian personalised ranking, the mean over a positive's negatives."""
+    if isinstance(batch, FullBatch) and batch.dst_neg_index is not None:
+        src_type, _, dst_type = batch.edge_type
+        return full_ranking_loss(
+            representations.matrix(src_type, view), representations.matrix(dst_type, view), batch
+        )
     pos, neg = triplet_scores(batch, representations, view)
     return weighted_mean(softplus(neg - pos).mean(dim=1), batch)
 

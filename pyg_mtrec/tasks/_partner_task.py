@@ -35,7 +35,7 @@ class PartnerTask(Task):
         r"""The relation of its batches."""
         return self.edge_type
 
-    def node_ids(self, batch: Batch | HeteroData) -> dict[str, Tensor]:
+    def node_ids(self, batch: Batch | HeteroData) -> dict[str, Tensor | None]:
         return as_batch(batch, self.pair_type).node_ids()
 
     def forward(self, batch: Batch | HeteroData, representations: Representations) -> Tensor:

@@ -8,8 +8,11 @@ from torch_geometric.data import HeteroData
 from torch_geometric.typing import EdgeType
 
 from pyg_mtrec._errors import InputError
+from pyg_mtrec.loader._label_sampler import MOST_PAIRS
+from pyg_mtrec.tasks.alignment import Alignment
 from pyg_mtrec.tasks.alignment_uniformity import AlignmentUniformity
 from pyg_mtrec.tasks.bpr import BPR
+from pyg_mtrec.tasks.hyperedge_prediction import HyperedgePrediction
 from pyg_mtrec.tasks.link_prediction import LinkPrediction
 from pyg_mtrec.tasks.rating_regression import RatingRegression
 from pyg_mtrec.tasks.same_category import SameCategory
@@ -17,9 +20,12 @@ from pyg_mtrec.tasks.sampled_softmax import SampledSoftmax
 from pyg_mtrec.tasks.task import Task
 
 MAIN: EdgeType = ("user", "interacts", "item")
+# So few hyperedges are all scored; of more, vertices are drawn as negatives.
+_FEW_LABELS = 512
 # What a task needs, for the message to whom it is not offered.
 _NEEDS = {
     "bpr": f"the relation {MAIN}",
+    "alignment": f"the relation {MAIN}",
     "alignment-uniformity": f"the relation {MAIN}",
     "sampled-softmax": f"the relation {MAIN}",
     "rating-regression": f"'rating' on the relation {MAIN}",
@@ -69,12 +75,23 @@ def _offers(data: HeteroData) -> dict[str, tuple[Callable[..., Task], type[Task]
     found: dict[str, tuple[Callable[..., Task], type[Task]]] = {}
     if MAIN in data.edge_types:
         found["bpr"] = BPR, BPR
+        found["alignment"] = Alignment, Alignment
         found["alignment-uniformity"] = AlignmentUniformity, AlignmentUniformity
         found["sampled-softmax"] = SampledSoftmax, SampledSoftmax
         if "rating" in data[MAIN]:
             found["rating-regression"] = partial(RatingRegression.from_data, data), RatingRegression
     for edge_type in data.edge_types:
+        store = data[edge_type]
+        if "task" in store and store.num_edges > 0:  # marked by AddTaskHypergraphs
+            num_vertices, num_labels = (data[end].num_nodes for end in edge_type[::2])
+            few = num_labels <= _FEW_LABELS and num_vertices * num_labels <= MOST_PAIRS
+            negatives = "labels" if few else "vertices"
+            predict = partial(HyperedgePrediction, edge_type, negatives=negatives)
+            name = f"hyperedge-{store.task.replace('_', '-')}"
+            found[name] = predict, HyperedgePrediction
         src, relation, dst = edge_type
+        if dst.startswith("hyperedge_"):
+            continue
         kebab = relation.replace("_", "-")
         if src == "item" and relation == "in":
             same = partial(SameCategory, edge_type)

@@ -73,8 +73,10 @@ class Task(nn.Module, ABC):
             A scalar.
         """
 
-    def node_ids(self, batch: Batch | HeteroData) -> dict[str, Tensor]:
+    def node_ids(self, batch: Batch | HeteroData) -> dict[str, Tensor | None]:
         r"""Returns the nodes whose rows the loss reads, per node type, with repetitions.
+
+        :obj:`None` stands for all nodes, whose matrix the loss may then read as a whole.
 
         Args:
             batch: The batch that :meth:`forward` will get.

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from bank import ALSO_VIEWED, MAIN, TRUSTS, graphs, pairs
+from bank import ALSO_VIEWED, IN_CATEGORY, MAIN, TRUSTS, graphs, pairs
 
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.loader import EdgeSampler, PartnerSampler
@@ -142,3 +142,67 @@ def test_the_generator_lives_where_the_data_do():
 
     with pytest.raises(InputError, match="generator needs to live on the data's device"):
         PartnerSampler(graphs()["plain"], TRUSTS, Elsewhere())
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("edge_type", [MAIN, TRUSTS, IN_CATEGORY])
+def test_reversed_edges_start_where_the_relation_ends(name, edge_type):
+    data = graphs()[name]
+    if edge_type not in data.edge_types:
+        return
+    src_type, relation, dst_type = edge_type
+    same = src_type == dst_type
+    edges = [(b, a) for a, b in pairs(data[edge_type].edge_index) if not (same and a == b)]
+    sampler = EdgeSampler(data, edge_type, _generator(), num_negatives=3, reverse=True)
+    assert sampler.edge_type == (dst_type, f"rev_{relation}", src_type)
+    batch = sampler.sample(torch.arange(len(edges)), 5)
+    assert batch.edge_type == sampler.edge_type and batch.size == 5
+    src, dst = batch.src_index.tolist(), batch.dst_pos_index.tolist()
+    assert list(zip(src, dst, strict=True)) == edges
+    num = data[src_type].num_nodes
+    for e, drawn, weight in zip(
+        src, batch.dst_neg_index.tolist(), batch.weight.tolist(), strict=True
+    ):
+        seen = {v for f, v in edges if f == e} | ({e} if same else set())
+        assert weight == (len(seen) < num) and all(0 <= v < num for v in drawn)
+        assert weight == 0 or not seen & set(drawn)
+
+
+def test_reversed_edges_keep_their_labels():
+    data = graphs()["plain"]
+    index = torch.tensor([5, 0, 39])
+    batch = EdgeSampler(data, MAIN, _generator(), 0, ("rating",), reverse=True).sample(index, 3)
+    assert torch.equal(batch.edge_label_index, data[MAIN].edge_index.flip(0)[:, index])
+    assert batch.edge_label.tolist() == data[MAIN].rating[index].tolist()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_negatives_that_avoid_nothing_are_uniform_over_all(reverse):
+    data = graphs()["hub"]  # item 0 is linked to everybody, user 0 to ten items
+    sampler = EdgeSampler(
+        data, MAIN, _generator(), num_negatives=300, avoid_positives=False, reverse=reverse
+    )
+    batch = sampler.sample(torch.arange(29), 29)
+    assert batch.weight.eq(1).all()
+    num = 20 if reverse else 30
+    counts = torch.bincount(batch.dst_neg_index.view(-1), minlength=num).double()
+    mean = 29 * 300 / num
+    # num - 1 degrees of freedom: four standard deviations above their mean.
+    assert float(((counts - mean) ** 2 / mean).sum()) < num - 1 + 4 * (2 * (num - 1)) ** 0.5
+
+
+def test_within_one_node_type_only_the_source_itself_is_avoided():
+    data = graphs()["plain"]
+    sampler = EdgeSampler(data, TRUSTS, _generator(), num_negatives=300, avoid_positives=False)
+    batch = sampler.sample(torch.arange(7), 7)
+    for user, drawn in zip(batch.src_index.tolist(), batch.dst_neg_index.tolist(), strict=True):
+        assert set(drawn) == set(range(8)) - {user}
+
+
+def test_a_source_that_has_seen_everything_has_negatives_if_none_are_avoided():
+    data = graphs()["all_items_seen"]
+    index = torch.arange(4)  # user 1
+    avoiding = EdgeSampler(data, MAIN, _generator()).sample(index, 4)
+    assert avoiding.weight.eq(0).all()
+    free = EdgeSampler(data, MAIN, _generator(), avoid_positives=False).sample(index, 4)
+    assert free.weight.eq(1).all()

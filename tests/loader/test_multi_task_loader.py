@@ -6,7 +6,7 @@ import torch
 from bank import ALSO_VIEWED, MAIN, TRUSTS, graphs, no_interactions
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.loader import EdgeSampler, MultiTaskLoader, PartnerSampler
+from pyg_mtrec.loader import EdgeSampler, FullBatch, MultiTaskLoader, PartnerSampler
 from pyg_mtrec.loader._edge_stream import EdgeStream
 from pyg_mtrec.tasks import BPR, AlignmentUniformity, LinkPrediction, RatingRegression, SameCategory
 
@@ -210,3 +210,55 @@ def test_a_stream_takes_its_place_without_moving_the_generator():
     other.load_state_dict(state)
     assert torch.equal(generator.get_state(), now)
     assert torch.equal(other.advance(), want)
+
+
+@pytest.mark.parametrize("anchored", [True, False])
+def test_without_a_batch_size_an_epoch_is_one_step_over_everything(anchored):
+    loader = _loader(batch_size=None, anchored=anchored)
+    assert len(loader) == 1 and len(list(loader)) == 1
+    assert repr(loader).endswith("batch_size=None, steps=1)")
+    (batches,) = loader
+    main = batches["bpr"]
+    assert isinstance(main, FullBatch) and main.size == 40
+    assert sorted(main.edge_id.tolist()) == list(range(40))
+    for name in ("alignment-uniformity", "rating-regression"):
+        assert sorted(batches[name].edge_id.tolist()) == list(range(40))
+    assert isinstance(batches["alignment-uniformity"], FullBatch)
+    for name, num in (("social", 7), ("also-viewed", 5), ("same-category", 9)):
+        batch = batches[name]
+        assert batch.size == (40 if anchored else num)
+        if anchored:  # around the distinct nodes of the main batch, padded to its length
+            ids = main.src_index if name == "social" else main.dst_pos_index
+            assert set(batch.src_index.tolist()) == set(ids.tolist())
+            assert batch.src_index.numel() == 40
+        else:
+            assert sorted(batch.edge_id.tolist()) == list(range(num))
+
+
+@pytest.mark.parametrize("anchored", [True, False])
+@pytest.mark.parametrize("separate", [True, False])
+def test_a_loaded_state_gives_the_same_full_steps(anchored, separate):
+    options = {"batch_size": None, "anchored": anchored, "separate": separate}
+    first = _loader(**options)
+    one, two = _flat(first), _flat(first)
+    assert not _equal(one, two)  # negatives are drawn anew
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    want = _flat(first, epochs=2)
+    file.seek(0)
+    second = _loader(seed=99, **options)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    assert _equal(_flat(second, epochs=2), want)
+    assert _equal(_flat(_loader(**options)), one)
+
+
+def test_empty_relations_take_part_in_full_steps():
+    (batches,) = _loader("empty_relation", batch_size=None, anchored=False)
+    for name in ("social", "also-viewed", "same-category"):
+        assert batches[name].src_index.numel() == 0 and batches[name].size == 1
+
+
+def test_states_with_and_without_a_batch_size_do_not_mix():
+    small, full = (_loader(batch_size=size, anchored=False) for size in (7, None))
+    with pytest.raises(InputError, match="streaming"):
+        full.load_state_dict(small.state_dict())

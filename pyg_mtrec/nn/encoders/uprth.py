@@ -35,7 +35,8 @@ class TaskHypergraphEncoder(Encoder):
 
     The graph comes as edge type to hypergraph: an :class:`~pyg_mtrec.nn.Incidence`
     (:meth:`Incidence.dict_from` collects those of a graph), or a matrix or edge list that
-    :class:`~pyg_mtrec.nn.HypergraphConv` takes. Relations without edges take no part.
+    :class:`~pyg_mtrec.nn.HypergraphConv` takes. Of an edge list the largest id says how many
+    hyperedges there are, unless they have a table. Relations without edges take no part.
 
     Args:
         fusion: ``"attention"``; ``"sum"``, the plain sum :math:`\sum_t z_t` in place of the
@@ -108,43 +109,16 @@ class TaskHypergraphEncoder(Encoder):
         x_dict: Mapping[str, Tensor],
         adj_dict: Mapping[EdgeType, Adj | Adjacency | Incidence],
     ) -> Representations:
-        for edge_type in (self.main, self.reverse):
-            if edge_type not in adj_dict:
-                raise InputError(
-                    f"'adj_dict' needs to hold {edge_type} in 'TaskHypergraphEncoder' (found"
-                    f" {list(adj_dict)}): apply AddTaskHypergraphs and pass"
-                    " Incidence.dict_from(data)"
-                )
-        out = dict(x_dict)
-        views: dict[str, dict[str, Tensor]] = {}
-        keys: dict[str, list[Tensor]] = {src: [] for src, _, _ in (self.main, self.reverse)}
-        for edge_type, hypergraph in adj_dict.items():
-            vertex, _, hyperedge = edge_type
-            if vertex not in x_dict:
-                raise InputError(
-                    f"the vertices of {edge_type} need a table in 'TaskHypergraphEncoder'"
-                    f" (found those of {', '.join(x_dict)})"
-                )
-            own = edge_type in (self.main, self.reverse)
-            if not own and not self.keep_empty and _is_empty(hypergraph):
+        out, views, keys = self._first_hop(x_dict, adj_dict)
+        for vertex, relation, hyperedge in (self.main, self.reverse):
+            # The hyperedges of one side are the vertices of the other, which its tasks describe.
+            tasks = list(keys[hyperedge].values())
+            if self.fusion == "none" or not tasks:
                 continue
-            num_edges = x_dict[hyperedge].size(0) if own else None
-            z, e = self.conv(
-                x_dict[vertex], hypergraph, num_edges=num_edges, return_hyperedges=True
-            )  # [N, d], [M, d]
-            if own:
-                out[vertex] = z
-                continue
-            views[" ".join(edge_type)] = {vertex: z, hyperedge: e}
-            if vertex in keys:
-                keys[vertex].append(z)
-        for vertex, _, hyperedge in (self.main, self.reverse):
-            tasks = keys[hyperedge]  # the hyperedges of one side are the vertices of the other
-            if self.fusion == "sum" and tasks:
+            if self.fusion == "sum":
                 tasks = [sum(tasks[1:], start=tasks[0])]
-            if self.fusion != "none" and tasks:
-                graph = adj_dict[self.main if vertex == self.main[0] else self.reverse]
-                out[vertex] = self.attention(out[vertex], graph, tasks)  # [N, d]
+            graph = adj_dict[vertex, relation, hyperedge]
+            out[vertex] = self.attention(out[vertex], graph, tasks)  # [N, d]
         return Representations(out, views)
 
     def attention_weights(
@@ -159,19 +133,76 @@ class TaskHypergraphEncoder(Encoder):
             adj_dict: As in :meth:`forward`.
 
         Returns:
-            Node type to the names of its tasks' views and the attention :math:`[N, T]`.
+            Node type to the names of its tasks' views and the attention :math:`[N, T]`; a type
+            without tasks is left out.
+
+        Raises:
+            InputError: If the encoder has another fusion than ``"attention"``.
         """
-        views = self(x_dict, adj_dict).views
-        out: dict[str, tuple[list[str], Tensor]] = {}
+        if self.fusion != "attention":
+            raise InputError(
+                "'attention_weights' needs fusion='attention' in 'TaskHypergraphEncoder' (got"
+                f" {self.fusion!r})"
+            )
+        h, _, keys = self._first_hop(x_dict, adj_dict)
+        found = {}
         for edge_type in (self.main, self.reverse):
             vertex, _, hyperedge = edge_type
-            names = [name for name, view in views.items() if hyperedge in view]
-            names = [name for name in names if name.split(" ")[0] == hyperedge]
-            if names:
-                h = self.conv(x_dict[vertex], adj_dict[edge_type], num_edges=len(x_dict[hyperedge]))
-                keys = [views[name][hyperedge] for name in names]
-                out[hyperedge] = (names, self.attention(h, adj_dict[edge_type], keys, True)[1])
-        return out
+            tasks = keys[hyperedge]
+            if tasks:
+                _, weights = self.attention(
+                    h[vertex], adj_dict[edge_type], list(tasks.values()), True
+                )
+                found[hyperedge] = list(tasks), weights
+        return found
+
+    def _first_hop(
+        self,
+        x_dict: Mapping[str, Tensor],
+        adj_dict: Mapping[EdgeType, Adj | Adjacency | Incidence],
+    ) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]], dict[str, dict[str, Tensor]]]:
+        r"""Returns what :math:`h` and the tables are, the views, and each side's :math:`z_t`."""
+        for edge_type in (self.main, self.reverse):
+            if edge_type not in adj_dict:
+                raise InputError(
+                    f"'adj_dict' needs to hold {edge_type} in 'TaskHypergraphEncoder' (found"
+                    f" {list(adj_dict)}): apply AddTaskHypergraphs and pass"
+                    " Incidence.dict_from(data)"
+                )
+        out = dict(x_dict)
+        views: dict[str, dict[str, Tensor]] = {}
+        keys: dict[str, dict[str, Tensor]] = {end: {} for end in self.main[::2]}
+        for edge_type, hypergraph in adj_dict.items():
+            vertex, _, hyperedge = edge_type
+            own = edge_type in (self.main, self.reverse)
+            self._check(edge_type, x_dict)
+            if not own and not self.keep_empty and _is_empty(hypergraph):
+                continue
+            num_edges = x_dict[hyperedge].size(0) if hyperedge in x_dict else None
+            z, e = self.conv(
+                x_dict[vertex], hypergraph, num_edges=num_edges, return_hyperedges=True
+            )  # [N, d], [M, d]
+            if own:
+                out[vertex] = z
+                continue
+            name = " ".join(edge_type)
+            views[name] = {vertex: z, hyperedge: e}
+            if vertex in keys:
+                keys[vertex][name] = z
+        return out, views, keys
+
+    def _check(self, edge_type: EdgeType, x_dict: Mapping[str, Tensor]) -> None:
+        vertex, _, hyperedge = edge_type
+        if vertex not in x_dict:
+            raise InputError(
+                f"the vertices of {edge_type} need a table in 'TaskHypergraphEncoder'"
+                f" (found those of {', '.join(x_dict)})"
+            )
+        if vertex == hyperedge:
+            raise InputError(
+                f"the hyperedges of {edge_type} need a node type of their own in"
+                " 'TaskHypergraphEncoder': apply AddTaskHypergraphs"
+            )
 
     def __repr__(self) -> str:
         return f"TaskHypergraphEncoder(fusion={self.fusion!r})"
@@ -181,8 +212,8 @@ def _is_empty(hypergraph: Adj | Adjacency | Incidence) -> bool:
     if isinstance(hypergraph, Incidence):
         hypergraph = hypergraph.adjacency
     if isinstance(hypergraph, Adjacency):
-        return hypergraph.adj_t._nnz() == 0
-    if is_sparse(hypergraph):
-        number: int = hypergraph._nnz() if isinstance(hypergraph, Tensor) else hypergraph.nnz()
-        return number == 0
-    return hypergraph.size(1) == 0
+        hypergraph = hypergraph.adj_t
+    if not is_sparse(hypergraph):
+        return hypergraph.size(1) == 0
+    number: int = hypergraph._nnz() if isinstance(hypergraph, Tensor) else hypergraph.nnz()
+    return number == 0
