@@ -157,6 +157,21 @@ class ForwardPass:
             {name: _or_zeros(next(found), p) for name, p in self.dense.items()},
         )
 
+    def release(self) -> None:
+        r"""Forgets what the losses read, once all of them were differentiated.
+
+        What is left of the outputs is their place in the encoder's graph, for :meth:`pull_back`.
+        """
+        if self.identity or self.local:
+            return
+        self.losses, self.leaves = [], {}
+        for direct in self.direct:
+            direct.clear()
+        self.outputs = {
+            key: x if x.grad_fn is None else torch.autograd.graph.get_gradient_edge(x)
+            for key, x in self.outputs.items()
+        }
+
     def add_direct(self, rows: Grads, positions: range | None = None) -> None:
         r"""Adds what tasks (all or some) made of table rows without the encoder, an L2 term say."""
         for position, direct in enumerate(self.direct):

@@ -175,6 +175,7 @@ class GradientCollector:
         weights = weigh(losses.detach())
         parameters = {name: dict(task.named_parameters()) for name, task in self.tasks.items()}
         own = step.backward((weights * losses).sum(), parameters, retain_graph=False)
+        step.release()
         self._pulled = False
         return losses.detach(), Update(step.sinks[0], {}, _unweighted(own, weights))
 
@@ -209,6 +210,9 @@ class GradientCollector:
     def _forward(
         self, batches: Mapping[str, Any], adj_dict: Mapping[Any, Any] | None, num_sinks: int
     ) -> ForwardPass:
+        if not self.encoder.local:
+            for table in self.tables.values():
+                table.grad = None  # of the last step, as large as the table
         step = ForwardPass(
             self.tables, self.encoder, self.tasks, batches, adj_dict, self._slots, num_sinks
         )

@@ -9,6 +9,16 @@ if TYPE_CHECKING:
     from pyg_mtrec.nn.conv.adjacency import Adjacency
 
 
+def spmm(matrix: Tensor, x: Tensor) -> Tensor:
+    r"""Returns the product, without the second buffer and the zeros that ``matrix @ x`` makes."""
+    x = x.contiguous()
+    shape = (matrix.size(0), x.size(1))
+    # Only MKL is known not to read a buffer that beta = 0 declares void.
+    mkl = x.device.type == "cpu" and torch.backends.mkl.is_available()
+    out = x.new_empty(shape) if mkl else x.new_zeros(shape)
+    return torch.addmm(out, matrix, x, beta=0, out=out)
+
+
 class SpMM(torch.autograd.Function):
     r"""The product of a constant CSR matrix with a dense one.
 
@@ -21,13 +31,7 @@ class SpMM(torch.autograd.Function):
         adj_t = adjacency.adj_t
         if torch._C._functorch.is_legacy_batchedtensor(x):  # autograd.grad(is_grads_batched=True)
             return adj_t @ x  # its batching knows neither out= nor the rule below
-        x = x.contiguous()
-        shape = (adj_t.size(0), x.size(1))
-        # A quarter of the time of 'adj_t @ x' goes into a second buffer and its zeros. Only MKL is
-        # known not to read a buffer that beta = 0 declares void.
-        mkl = x.device.type == "cpu" and torch.backends.mkl.is_available()
-        out = x.new_empty(shape) if mkl else x.new_zeros(shape)
-        return torch.addmm(out, adj_t, x, beta=0, out=out)
+        return spmm(adj_t, x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Adjacency], output: Tensor) -> None:

@@ -2,11 +2,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch_geometric.typing import Adj
 
 from pyg_mtrec._errors import InputError
+from pyg_mtrec.nn.conv._attend import attend
 from pyg_mtrec.nn.conv._hypergraph_sum import HypergraphSum
 from pyg_mtrec.nn.conv._normalize import scale_rows
 from pyg_mtrec.nn.conv.adjacency import Adjacency
@@ -132,25 +132,17 @@ class TransitionalAttention(HypergraphSum):
 
         e = self.to_hyperedges(x, graph, -1.0)  # [M, d], the sum over its degree
         degree = graph.hyperedge_degree  # [M]
-        attention = self._attention(e, degree, keys)  # [M, T]
-        if len(keys) > 0:
-            mixture = attention[:, :1] * keys[0]  # [M, d]
-            for task, key in enumerate(keys[1:], start=1):
-                mixture = mixture.addcmul(attention[:, task : task + 1], key)
-            if self.activation == "tanh":
-                mixture = mixture.tanh()
-            strength = scale_rows(e.new_full((e.size(0), 1), self.alpha), degree, -1.0)
-            e = e.addcmul(strength, mixture)
-        out = x.add(self.to_vertices(e, graph, self.vertex_exponent), alpha=self.beta)  # [N, d]
-        return (out, attention) if return_attention_weights else out
-
-    def _attention(self, e: Tensor, degree: Tensor, keys: Sequence[Tensor]) -> Tensor:
         if len(keys) == 0:
-            return e.new_empty(e.size(0), 0)
-        scale = math.sqrt(max(e.size(1), 1)) if self.scale is None else self.scale
-        # One task at a time: stacked, the keys would be copied.
-        logits = torch.stack([torch.einsum("md,md->m", e, key) for key in keys], dim=1)
-        return scale_rows(logits, degree, self.query_exponent + 1).div(scale).softmax(1)  # [M, T]
+            attention, e = e.new_empty(e.size(0), 0), self.beta * e
+        else:
+            scale = math.sqrt(max(e.size(1), 1)) if self.scale is None else self.scale
+            ones = e.new_ones(e.size(0), 1)
+            sharpness = scale_rows(ones / scale, degree, self.query_exponent + 1)  # [M, 1]
+            strength = scale_rows(ones * self.alpha, degree, -1.0)  # [M, 1]
+            tanh = self.activation == "tanh"
+            e, attention = attend(e, keys, sharpness, strength, self.beta, tanh)
+        out = self.to_vertices(e, graph, self.vertex_exponent).add_(x)  # [N, d]
+        return (out, attention) if return_attention_weights else out
 
     def __repr__(self) -> str:
         return (
