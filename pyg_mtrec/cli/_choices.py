@@ -15,7 +15,11 @@ _HIDDEN = {
     "LossBalancer",
     "Representations",
 }
-_SPOKEN = {"dataset": "data set", "yardsticks": "yardstick"}
+_SPOKEN = {
+    "dataset": "data set",
+    "yardsticks": "yardstick",
+    "finetune": "encoder to finetune",
+}
 
 
 def names(room: str) -> dict[str, str]:

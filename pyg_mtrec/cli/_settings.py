@@ -11,6 +11,7 @@ from pyg_mtrec._errors import InputError
 from pyg_mtrec.cli._choices import unknown
 from pyg_mtrec.cli._fields import setting_fields
 from pyg_mtrec.runs import _toml
+from pyg_mtrec.training._stages import HYPERGRAPH_ENCODER, check_stages, has_two_stages
 from pyg_mtrec.training.settings import Settings
 
 METRICS = ("recall", "ndcg", "hit_ratio", "precision", "mrr", "map", "coverage")
@@ -20,6 +21,11 @@ _AT_LEAST = {
     "dim": (1, None),
     "layers": (0, None),
     "epochs": (1, None),
+    "pretrain_epochs": (0, None),
+    "pretrain_patience": (1, None),
+    "pretrain_min_delta": (0, None),
+    "pretrain_batch_size": (1, None),
+    "pretrain_weight_decay": (0, "Adam"),
     "patience": (1, None),
     "batch_size": (1, None),
     "weight_decay": (0, "Adam"),
@@ -27,7 +33,7 @@ _AT_LEAST = {
     "seed": (0, None),
     "threads": (1, None),
 }
-_POSITIVE = {"tau": "PMTRec", "lr": "Adam", "ease_l2": "EASE"}
+_POSITIVE = {"tau": "PMTRec", "lr": "Adam", "pretrain_lr": "Adam", "ease_l2": "EASE"}
 
 
 def resolve(flags: Mapping[str, Any], config: str | None, resume: bool) -> Settings:
@@ -52,6 +58,7 @@ def resolve(flags: Mapping[str, Any], config: str | None, resume: bool) -> Setti
     if resume and before.is_file():
         settings = Settings(**{**_read(before), **given})
     settings.out = out
+    _check_stages(settings, flags)
     _check_numbers(settings)
     _check_files(settings)
     return settings
@@ -72,12 +79,24 @@ def _default_out(settings: Settings, resume: bool) -> str:
     name = settings.dataset
     if settings.interactions is not None:
         name = Path(settings.interactions).stem
-    base = f"{name}-{settings.encoder}-{settings.balancer}"
+    encoders = [settings.encoder, *([settings.finetune] if settings.finetune else [])]
+    base = "-".join([name, *encoders, settings.balancer])
     names = (Path("runs", base if i == 1 else f"{base}-{i}") for i in count(1))
     taken = list(takewhile(lambda path: Path(path, "config.toml").exists(), names))
     if resume and taken:
         return str(taken[-1])
     return str(Path("runs", f"{base}-{len(taken) + 1}" if taken else base))
+
+
+def _check_stages(settings: Settings, flags: Mapping[str, Any]) -> None:
+    # In a file they may be left over from a run that had two stages.
+    idle = [flag for flag in flags if flag.startswith("pretrain_") or flag == "finetune_tasks"]
+    if idle and not has_two_stages(settings):
+        raise InputError(
+            f"'--{idle[0].replace('_', '-')}' is of a run in two stages: pass '--finetune' with the"
+            f" encoder of the second, take '--encoder {HYPERGRAPH_ENCODER}', or leave it out"
+        )
+    check_stages(settings)
 
 
 def _check_numbers(settings: Settings) -> None:
@@ -113,6 +132,10 @@ def _values(settings: Settings, name: str) -> list[Any]:
 
 
 def _check_files(settings: Settings) -> None:
+    if settings.pretrained is not None and not Path(settings.pretrained).is_file():
+        raise InputError(
+            f"'{settings.pretrained}' is no file: '--pretrained' needs pretrained.pt of a run"
+        )
     for name in ("interactions", "social", "item_groups"):
         path = getattr(settings, name)
         flag = "--" + name.replace("_", "-")

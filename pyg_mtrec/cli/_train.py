@@ -35,16 +35,18 @@ def report(results: dict[str, Any], path: Path) -> str:
     wanted = [f"{name}@{cut_off}" for name in ("recall", "ndcg", "hit_ratio", "coverage")]
     metrics = [metric for metric in wanted if metric in results["test"]]
     arms, comparison = results.get("arms", {}), results["comparison"]
+    stages = results.get("pretraining", {})
     rows = []
     for arm, values in comparison.items():
         trained, seconds = arms.get(arm, {}), results["seconds"].get(arm)
+        parts = [part for part in (stages.get(arm), trained) if part]  # the stages of one run
         if "seconds" in trained:  # these count what was before a resume, too
-            seconds = sum(trained["seconds"].values())
+            seconds = sum(sum(part["seconds"].values()) for part in parts)
         rows.append(
             [
                 arm_label(arm),
                 *(_table.number(values.get(metric)) for metric in metrics),
-                str(trained.get("epoch", "-")),
+                "+".join(str(part["epoch"]) for part in parts if "epoch" in part) or "-",
                 _table.number(seconds, 1),
             ]
         )
@@ -52,14 +54,15 @@ def report(results: dict[str, Any], path: Path) -> str:
     bold = [index for index, arm in enumerate(comparison) if arm == main]
     header = ["test", *(metric_label(metric) for metric in metrics), "epoch", "seconds"]
     selection, users = results["selection"], results.get("users", {})
+    first = "of stage 1 by its own loss, of stage 2 " if stages else ""
     chosen = (
-        f"epoch: selected by {metric_label(selection['metric'])}"
+        f"epoch: {first}selected by {metric_label(selection['metric'])}"
         f" (here {_table.number(selection['value'])}) on {selection['split']}"
     )
     if "evaluated" in users:
         chosen += f"; tested on all {users['evaluated']:,} users with test interactions"
     files = {"results": str(path / "results.json")}
-    for name in ("curve.png", "comparison.png"):
+    for name in ("pretrain.png", "curve.png", "comparison.png"):
         if (path / name).exists():
             files[name.removesuffix(".png")] = str(path / name)
     return "\n".join(

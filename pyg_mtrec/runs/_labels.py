@@ -1,5 +1,7 @@
 """How metrics and arms are written where people read them."""
 
+import math
+
 _SPELLING = {
     "ndcg": "NDCG",
     "mrr": "MRR",
@@ -13,7 +15,13 @@ _ARMS = {"ease": "EASE", "item-knn": "ItemKNN", "pmtrec": "PMTRec"}
 
 def arm_label(arm: str) -> str:
     r"""Returns ``PMTRec`` for ``pmtrec``; other arms are called what they are called."""
-    return _ARMS.get(arm, arm)
+    rule, space, rest = arm.partition(" ")  # as in "pmtrec pretraining"
+    return _ARMS.get(rule, rule) + space + rest
+
+
+def is_ln2(guess: float | None) -> bool:
+    r"""Returns whether a guess costs what it costs where two are to be told apart."""
+    return guess is not None and math.isclose(guess, math.log(2), rel_tol=0.01)
 
 
 def metric_label(metric: str) -> str:

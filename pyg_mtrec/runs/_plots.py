@@ -1,7 +1,8 @@
-"""The two images of a run, drawn without a display and without pyplot's global state."""
+"""The images of a run, drawn without a display and without pyplot's global state."""
 
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.runs._labels import arm_label, metric_label
+from pyg_mtrec.runs._labels import arm_label, is_ln2, metric_label
 
 # Okabe and Ito's palette: told apart with every common colour vision
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -49,21 +50,7 @@ def curve(rows: Sequence[Mapping[str, Any]], metric: str | None = None) -> bytes
             loc="left",
             color=_INK,
         )
-    everything: list[float] = []
-    for index, column in enumerate(losses):
-        epochs, values = _points(rows, column)
-        everything += values
-        bottom.plot(
-            epochs,
-            values,
-            color=_COLORS[index % len(_COLORS)],
-            linestyle=("-", "--", "-.", ":")[index % 4],
-            linewidth=2,
-            label=column.removeprefix("loss/"),
-            **_dots(epochs),
-        )
-    if everything and min(everything) > 0 and max(everything) > 20 * min(everything):
-        bottom.set_yscale("log")
+    epochs = _draw_losses(bottom, rows, losses)
     bottom.set_title("Training loss per task", loc="left", color=_INK)
     bottom.set_xlabel("epoch", color=_INK)
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -73,6 +60,46 @@ def curve(rows: Sequence[Mapping[str, Any]], metric: str | None = None) -> bytes
     )
     for axes in (top, bottom):
         _clean(axes, grid="both")
+    return _png(figure)
+
+
+def pretraining(
+    rows: Sequence[Mapping[str, Any]], guesses: Mapping[str, float | None], epoch: int
+) -> bytes:
+    r"""Draws the losses of a first stage: above those that a guess brings to ln 2, below others.
+
+    Args:
+        rows: The history, with columns ``epoch`` and ``loss/TASK``.
+        guesses: Task to what a guess costs, :obj:`None` where nothing does.
+        epoch: The one whose tables were kept.
+
+    Returns:
+        The image as PNG.
+    """
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    losses = [column for column in columns if column.startswith("loss/")]
+    if not losses:
+        raise InputError("'pretrain.csv' has no finished epoch: there is nothing to draw")
+    coins = [column for column in losses if is_ln2(guesses.get(column.removeprefix("loss/")))]
+    panels = [panel for panel in (coins, [c for c in losses if c not in coins]) if panel]
+    figure = Figure(figsize=(8, 1 + 3 * len(panels)), layout="constrained")
+    several = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, panel in zip(several, panels, strict=True):
+        epochs = _draw_losses(axes, rows, panel, losses.index)
+        title = "Pretraining loss per task"
+        if panel is coins:
+            axes.axhline(
+                math.log(2), color=_GREY, linewidth=1.5, linestyle="--", label="ln 2, a guess"
+            )
+        elif len(panels) > 1:
+            title = "Pretraining loss of the other tasks"
+        axes.axvline(epoch, color=_GREY, linewidth=1.5, label=f"epoch {epoch}, kept")
+        axes.set_title(title, loc="left", color=_INK)
+        axes.legend(loc="best", frameon=False, fontsize="small")
+        _clean(axes, grid="both")
+    several[-1].set_xlabel("epoch", color=_INK)
+    several[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    several[-1].set_xlim(0, 1.02 * max([*epochs, 1.0]))
     return _png(figure)
 
 
@@ -102,6 +129,33 @@ def comparison(values: Mapping[str, float], metric: str) -> bytes:
     _clean(axes, grid="x")
     axes.tick_params(axis="y", length=0)
     return _png(figure)
+
+
+def _draw_losses(
+    axes: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    place: Callable[[str], int] | None = None,
+) -> list[float]:
+    r"""Draws one line per column and returns the epochs of the last one."""
+    everything: list[float] = []
+    epochs: list[float] = []
+    for column in columns:
+        index = (place or columns.index)(column)
+        epochs, values = _points(rows, column)
+        everything += values
+        axes.plot(
+            epochs,
+            values,
+            color=_COLORS[index % len(_COLORS)],
+            linestyle=("-", "--", "-.", ":")[index % 4],
+            linewidth=2,
+            label=column.removeprefix("loss/"),
+            **_dots(epochs),
+        )
+    if everything and min(everything) > 0 and max(everything) > 20 * min(everything):
+        axes.set_yscale("log")
+    return epochs
 
 
 def _points(rows: Sequence[Mapping[str, Any]], column: str) -> tuple[list[float], list[float]]:

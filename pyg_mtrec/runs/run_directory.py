@@ -21,12 +21,16 @@ class RunDirectory:
     ``config.toml``      the settings; ``pyg-mtrec train --config`` reads them back
     ``history.csv``      one row per epoch
     ``checkpoint.pt``    where a killed run goes on
+    ``pretrain.csv``     the first of two stages, one row per epoch
+    ``pretrain.pt``      where a run that was killed in that stage goes on; gone at the end
+    ``pretrained.pt``    the tables that it left, by raw id
     ``results.json``     the numbers, and everything that they depend on
     ``model.pt``         final representations ``user_x``, ``item_x``
     ``ids.pt``           raw ids of every node type
     ``seen.pt``          training and validation pairs, which recommendations leave out
     ``test_users.pt``    test metrics of every user
     ``curve.png``        validation metric and losses over the epochs
+    ``pretrain.png``     the losses of the first of two stages over its epochs
     ``comparison.png``   arms side by side
     ===================  ==========================================================
 
@@ -49,6 +53,7 @@ class RunDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.history = History(self.path / "history.csv")
+        self.pretrain_history = History(self.path / "pretrain.csv")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}('{self.path}')"
@@ -59,6 +64,13 @@ class RunDirectory:
         from pyg_mtrec.runs.checkpoint import Checkpoint  # the command line comes without torch
 
         return Checkpoint(self.path / "checkpoint.pt")
+
+    @cached_property
+    def pretrain_checkpoint(self) -> "Checkpoint":
+        r"""The :class:`Checkpoint` of the first of two stages."""
+        from pyg_mtrec.runs.checkpoint import Checkpoint
+
+        return Checkpoint(self.path / "pretrain.pt")
 
     def check(self, config: Mapping[str, Any], resume: bool, free: Collection[str] = _FREE) -> None:
         r"""Refuses what :meth:`prepare` would refuse, without writing anything.
@@ -107,8 +119,10 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.path)
-            if not self._file("checkpoint.pt").exists():  # then the first epoch comes again
-                self._file("history.csv").unlink(missing_ok=True)
+            if not self._file("results.json").exists():  # else it has ended, and nothing comes
+                for checkpoint, history in (("checkpoint", "history"), ("pretrain", "pretrain")):
+                    if not self._file(f"{checkpoint}.pt").exists():  # the first epoch comes again
+                        self._file(f"{history}.csv").unlink(missing_ok=True)
         except OSError as error:
             raise cannot_write(self.path, error) from error
         self._write("config.toml", _toml.dumps(config).encode())
@@ -174,6 +188,22 @@ class RunDirectory:
         metric = metric or self.read_config().get("select_metric")
         self._write("curve.png", _plots.curve(self.history.rows(), metric))
         return self._file("curve.png")
+
+    def plot_pretraining(self, guesses: Mapping[str, float | None], epoch: int) -> Path:
+        r"""Draws ``pretrain.png`` from the columns ``loss/TASK`` of the first stage's history.
+
+        Args:
+            guesses: Task to what a guess costs, which is marked; ``None`` where nothing does.
+            epoch: The one whose tables were kept.
+
+        Returns:
+            The path of the image.
+        """
+        from pyg_mtrec.runs import _plots
+
+        rows = self.pretrain_history.rows()
+        self._write("pretrain.png", _plots.pretraining(rows, guesses, epoch))
+        return self._file("pretrain.png")
 
     def plot_comparison(
         self, table: Mapping[str, Mapping[str, float | None] | None], metric: str = "recall@20"

@@ -6,24 +6,29 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 from torch_geometric.data import HeteroData
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.balancing import Balancer
+from pyg_mtrec.balancing import Balancer, Constant
 from pyg_mtrec.gradients import GradientCollector
 from pyg_mtrec.loader import MultiTaskLoader
 from pyg_mtrec.metrics import DotProductScorer, RankingEvaluator
-from pyg_mtrec.nn import Adjacency, NodeEmbedding
+from pyg_mtrec.nn import Adjacency, Incidence, NodeEmbedding, TaskHypergraphEncoder
 from pyg_mtrec.nn.encoders import Encoder
 from pyg_mtrec.tasks import BPR, RatingRegression, Task
 from pyg_mtrec.tasks._resolve import task_from_name
 from pyg_mtrec.training._data import SplitData, generator
 from pyg_mtrec.training._named import build, named_class
-from pyg_mtrec.training._options import check_options, parse_options
+from pyg_mtrec.training._options import check_options, check_values, parse_options
+from pyg_mtrec.training._pretrained import load_pretrained
+from pyg_mtrec.training._stages import has_two_stages
 from pyg_mtrec.training.multi_task_step import MultiTaskStep
 from pyg_mtrec.training.settings import Settings
 from pyg_mtrec.training.trainer import Trainer
 from pyg_mtrec.transforms import NormalizedAdjacency
+
+_EVERY = 10  # a full-batch epoch may be faster than writing a checkpoint
 
 
 class Arm:
@@ -40,15 +45,20 @@ class Arm:
     ) -> None:
         self.name, self.settings, self.device = name, settings, device
         train = _moved(data.train, device)
+        pretrains = settings.select_metric == "loss"
         self.embedding = NodeEmbedding.from_data(train, settings.dim, seed=settings.seed).to(device)
+        self.loaded: dict[str, Any] = {}
+        if settings.pretrained is not None:
+            self.loaded = load_pretrained(settings.pretrained, self.embedding, data)
         self.encoder = _encoder(settings).to(device)
-        _check_task_options(settings, data.tasks)
+        others = settings.finetune_tasks if has_two_stages(settings) else []
+        _check_task_options(settings, dict.fromkeys([*data.tasks, *tasks, *others]))
         self.tasks = {task: _task(task, settings, train).to(device) for task in tasks}
         self.adj_dict = self._adj_dict(train)
-        draws = generator(settings, device, 1)
+        draws = generator(settings, device, 3 if pretrains else 1)
         self.loader = MultiTaskLoader(
             {task: module.sampler(train, draws) for task, module in self.tasks.items()},
-            batch_size=settings.batch_size,
+            batch_size=settings.pretrain_batch_size if pretrains else settings.batch_size,
             generator=draws,
         )
         self.step = MultiTaskStep(
@@ -59,6 +69,19 @@ class Arm:
 
     def trainer(self, evaluator: RankingEvaluator, **kwargs: Any) -> Trainer:
         r"""Returns the trainer; ``kwargs`` are its checkpoint, history and the like."""
+        return Trainer(
+            self.step,
+            self.loader,
+            self._optimizer(),
+            lambda: evaluator(self.scorer()).metrics,
+            select=self.settings.select_metric,
+            epochs=self.settings.epochs,
+            patience=self.settings.patience,
+            title=self.name,
+            **kwargs,
+        )
+
+    def _optimizer(self) -> Optimizer:
         owners: list[nn.Module] = [self.embedding, self.encoder, *self.tasks.values()]
         authors = self.settings.protocol == "authors"
         decay = 0.0 if authors else self.settings.weight_decay
@@ -68,18 +91,24 @@ class Arm:
             {"params": list(self.step.balancer.parameters()), "weight_decay": 0.0},
         ]
         decoupled = self.settings.optimizer == "adamw"
-        optimizer = (torch.optim.AdamW if decoupled else torch.optim.Adam)(
+        return (torch.optim.AdamW if decoupled else torch.optim.Adam)(
             [group for group in groups if group["params"]], lr=self.settings.lr, fused=True
         )
+
+    def pretrainer(self, **kwargs: Any) -> Trainer:
+        r"""Returns the trainer of a first stage, whose own loss says when to stop."""
+        rule = self.step.balancer
         return Trainer(
             self.step,
             self.loader,
-            optimizer,
-            lambda: evaluator(self.scorer()).metrics,
-            select=self.settings.select_metric,
+            self._optimizer(),
+            select="loss",
             epochs=self.settings.epochs,
             patience=self.settings.patience,
-            title=self.name,
+            min_delta=self.settings.pretrain_min_delta,
+            loss_weights=rule.weights.tolist() if isinstance(rule, Constant) else None,
+            checkpoint_every=1 if len(self.loader) > 1 else _EVERY,
+            title=f"{self.name}, stage 1",
             **kwargs,
         )
 
@@ -90,12 +119,25 @@ class Arm:
         x_dict = self.encoder(self.embedding(), adj_dict).x_dict
         return DotProductScorer(x_dict["user"].detach(), x_dict["item"].detach())
 
-    def _adj_dict(self, data: HeteroData) -> dict[Any, Adjacency]:
+    def _adj_dict(self, data: HeteroData) -> Mapping[Any, Adjacency | Incidence]:
         if self.encoder.local:
             return {}
+        if isinstance(self.encoder, TaskHypergraphEncoder):
+            return self._incidences(self.encoder, data)
         authors = self.settings.protocol == "authors" and self.settings.encoder == "ngcf"
         transform = NormalizedAdjacency(normalization="authors" if authors else "sym")
         return Adjacency.dict_from(transform(data))
+
+    def _incidences(self, encoder: TaskHypergraphEncoder, data: HeteroData) -> dict[Any, Incidence]:
+        found = Incidence.dict_from(data, encoder.main)
+        read = {task.view for task in self.tasks.values()}
+        return {
+            edge_type: incidence.to(self.device)
+            for edge_type, incidence in found.items()
+            if edge_type in (encoder.main, encoder.reverse)
+            or encoder.fusion != "none"
+            or " ".join(edge_type) in read
+        }
 
 
 def _moved(data: HeteroData, device: torch.device) -> HeteroData:
@@ -105,13 +147,20 @@ def _moved(data: HeteroData, device: torch.device) -> HeteroData:
 
 
 def _encoder(settings: Settings) -> Encoder:
-    encoder: Encoder = build(
-        named_class("nn.encoders", settings.encoder),
-        dim=settings.dim,
-        num_layers=settings.layers,
-        laplacian="authors" if settings.protocol == "authors" else "paper",
-        generator=generator(settings, torch.device("cpu"), 2),
-    )
+    cls = named_class("nn.encoders", settings.encoder)
+    options = parse_options(settings.encoder_options, "encoder_options")
+    check_options(options, cls, cls.__name__)
+    for name, flag in (("dim", "--dim"), ("num_layers", "--layers")):
+        if name in options:
+            raise InputError(f"'{name}' of '{cls.__name__}' is set by '{flag}': pass that instead")
+    check_values(options, cls, cls.__name__)
+    offered = {
+        "dim": settings.dim,
+        "num_layers": settings.layers,
+        "laplacian": "authors" if settings.protocol == "authors" else "paper",
+        "generator": generator(settings, torch.device("cpu"), 2),
+    }
+    encoder: Encoder = build(cls, **{**offered, **options})
     return encoder
 
 
@@ -121,7 +170,14 @@ def _task(name: str, settings: Settings, data: HeteroData) -> Task:
         for option in settings.task_options
         if option.startswith(f"{name}.")
     }
-    task = task_from_name(name, data, **parse_options(sorted(options), "task_options"))
+    given = parse_options(sorted(options), "task_options")
+    try:
+        task = task_from_name(name, data, **given)
+    except TypeError as error:  # a word stands where a number should
+        raise InputError(
+            f"task '{name}' cannot be made of --task-options {' '.join(sorted(options))}: {error}"
+        ) from error
+    check_values(given, type(task), name)  # a word may also pass for true
     if isinstance(task, BPR) and settings.protocol == "authors":
         task.l2 = settings.weight_decay  # the released codes penalise the batch's rows instead
     if settings.auxiliary == "own" and hasattr(task, "anchored"):
@@ -147,6 +203,7 @@ def _balancer(name: str, settings: Settings, tasks: Mapping[str, Task]) -> Balan
         if settings.scope != "table":
             options.setdefault("scope", settings.scope)
     check_options(options, rule, rule.__name__)
+    check_values(options, rule, rule.__name__)
     offered = {
         "alpha": settings.alpha,
         "tau": settings.tau,

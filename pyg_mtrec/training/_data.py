@@ -11,9 +11,12 @@ from torch_geometric.data import HeteroData
 from pyg_mtrec import datasets
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.metrics import Scorer
+from pyg_mtrec.tasks._resolve import task_names
 from pyg_mtrec.training._named import named_class
+from pyg_mtrec.training._stages import HYPERGRAPH_ENCODER, needs_hypergraphs
 from pyg_mtrec.training.settings import Settings
-from pyg_mtrec.transforms import PermuteIds, SplitInteractions
+from pyg_mtrec.transforms import AddTaskHypergraphs, PermuteIds, SplitInteractions
+from pyg_mtrec.transforms._split_options import ValFrom
 from pyg_mtrec.transforms.split_interactions import MessageEdges, Strategy
 
 MAIN = ("user", "interacts", "item")
@@ -57,16 +60,34 @@ def load_data(settings: Settings) -> SplitData:
     oracle = dataset.oracle(data) if hasattr(dataset, "oracle") else None
     strategy = settings.split or strategy
     on_test = strategy == "given" and settings.protocol != "split"
+    val_from = getattr(dataset, "default_val_from", "train")
     split = SplitInteractions(
         strategy=cast(Strategy, strategy),
         seed=settings.seed,
         message_edges=cast(MessageEdges, settings.message_edges),
-        val_fraction=0.0 if on_test else 0.1,
+        val_fraction=0.0 if on_test else None,
+        val_from=cast(ValFrom, val_from if strategy == "given" and not on_test else "train"),
     )
     train, val, test = split(data)
+    if needs_hypergraphs(settings):
+        # Each of its own message edges; these are the same in all three unless the settings differ.
+        train, val, test = (AddTaskHypergraphs()(graph) for graph in (train, val, test))
+        if settings.encoder == HYPERGRAPH_ENCODER:
+            tasks = _pretext_tasks(settings, train)
     if on_test:
         val = test  # as these papers did; the result says so
     return SplitData(train, val, test, settings.tasks or tasks, strategy, provenance, oracle)
+
+
+def _pretext_tasks(settings: Settings, train: HeteroData) -> list[str]:
+    tasks = [name for name in task_names(train) if name.startswith("hyperedge-")]
+    if not (tasks or settings.tasks) and settings.pretrain_epochs > 0:
+        raise InputError(
+            f"encoder '{HYPERGRAPH_ENCODER}' pretrains on task hypergraphs, and this data has"
+            " nothing but interactions to make them of: name other tasks, as '--tasks"
+            " alignment-uniformity', or pass '--pretrain-epochs 0'"
+        )
+    return ["alignment", *tasks]
 
 
 def open_dataset(module: str, root: str | None, **kwargs: Any) -> Any:

@@ -14,6 +14,7 @@ from torch_geometric.data import HeteroData
 
 import pyg_mtrec
 from pyg_mtrec.training._data import MAIN, SplitData
+from pyg_mtrec.training._stages import HYPERGRAPH_ENCODER, finetuning, has_two_stages
 from pyg_mtrec.training._tuned import is_embedded_default
 from pyg_mtrec.training.settings import Settings
 
@@ -68,9 +69,6 @@ def describe(settings: Settings, data: SplitData, device: torch.device) -> list[
     dropped = report.get("duplicates_dropped", report.get("interacts_duplicates_dropped", 0))
     users, items = data.train["user"].num_nodes, data.train["item"].num_nodes
     own = is_embedded_default(settings) and settings.comparison != "off"
-    rule = settings.balancer
-    if rule == "pmtrec":
-        rule = f"pmtrec (alpha {settings.alpha:g}, tau {settings.tau:g}) at the {settings.at}"
     return [
         f"{data.provenance['name']}: {users:,} users, {items:,} items,"
         f" {data.train[MAIN].num_edges:,} training interactions"
@@ -80,7 +78,38 @@ def describe(settings: Settings, data: SplitData, device: torch.device) -> list[
         + (
             "; the epoch is SELECTED ON TEST, as the protocol asks" if data.val is data.test else ""
         ),
-        f"{settings.encoder}, d = {settings.dim}, tasks: {', '.join(data.tasks)};"
-        f" {rule}; on {device}",
+        *_stages(settings, data, device),
         *(["each arm trains with what won its own grid, on validation"] if own else []),
     ]
+
+
+def describe_tables(settings: Settings, data: SplitData, loaded: dict[str, Any]) -> list[str]:
+    r"""Returns the line on the tables that a run was given, if it was."""
+    if not loaded:
+        return []
+    rows = ", ".join(
+        f"{found:,} of {data.train[name].num_nodes:,} {name}s"
+        for name, found in loaded["rows"].items()
+    )
+    other = "" if loaded["same_data"] else ", which is OTHER data: rows are found by raw id"
+    return [f"tables of '{settings.pretrained}' ({loaded['dataset']}{other}): {rows}"]
+
+
+def _stages(settings: Settings, data: SplitData, device: torch.device) -> list[str]:
+    rule = settings.balancer
+    if rule == "pmtrec":
+        rule = f"pmtrec (alpha {settings.alpha:g}, tau {settings.tau:g}) at the {settings.at}"
+    first = f"{settings.encoder}, d = {settings.dim}, tasks: {', '.join(data.tasks)}; {rule}"
+    if not has_two_stages(settings):
+        return [f"{first}; on {device}"]
+    lines = [f"stage 1, pretraining: {first}; {settings.pretrain_epochs} epochs at most"]
+    if settings.pretrain_epochs == 0:
+        lines = ["stage 1, pretraining: left out"]
+    last = finetuning(settings)
+    name = "uprth without attention" if last.encoder == HYPERGRAPH_ENCODER else last.encoder
+    summed = ", summed" if len(last.tasks) > 1 else ""
+    lines.append(
+        f"stage 2, finetuning: {name}, d = {last.dim}, tasks: {', '.join(last.tasks)}{summed};"
+        f" {last.epochs} epochs at most; on {device}"
+    )
+    return lines

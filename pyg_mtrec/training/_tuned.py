@@ -20,6 +20,8 @@ _UNTOUCHED = (
     "encoder",
     "dim",
     "tasks",
+    "pretrained",
+    "finetune",
     *ARM_SETTINGS,
     "split",
     "protocol",

@@ -6,15 +6,17 @@ import torch
 
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.metrics import RankingEvaluator, RankingResult
-from pyg_mtrec.runs import Checkpoint, RunDirectory
-from pyg_mtrec.training._arm import Arm
+from pyg_mtrec.runs import RunDirectory
+from pyg_mtrec.training import _keep as keep
 from pyg_mtrec.training._data import MAIN, SplitData, load_data
-from pyg_mtrec.training._report import Clock, describe, num_labels, versions
-from pyg_mtrec.training._tuned import ARM_SETTINGS, num_threads, of_arm
+from pyg_mtrec.training._first_stage import describe_pretraining, pretrain
+from pyg_mtrec.training._plans import plans
+from pyg_mtrec.training._pretrained import pretrained_state
+from pyg_mtrec.training._report import Clock, describe, describe_tables, num_labels, versions
+from pyg_mtrec.training._stages import check_stages
+from pyg_mtrec.training._tuned import ARM_SETTINGS, num_threads
 from pyg_mtrec.training._yardsticks import yardstick
 from pyg_mtrec.training.settings import Settings
-
-Plan = tuple[str, list[str], str]  # name of an arm, its tasks, its balancer
 
 
 def run_experiment(
@@ -29,6 +31,10 @@ def run_experiment(
     Validation selects the epoch; the test set is read once, at the end. With the embedded
     default (``planted``), or with ``comparison="on"``, the same encoder is also trained on the
     main task alone and on the plain sum of the tasks, from the same tables, splits and seeds.
+
+    With a hypergraph encoder, or ``finetune``, a run has two stages. What combines tasks does so in
+    the first, whose own loss says when to stop; the arms beside it are the second stage from random
+    tables, and from those of the plain sum.
 
     Args:
         settings: What to run.
@@ -58,23 +64,30 @@ def _run(
     echo: Callable[[str], None],
     progress: bool,
 ) -> dict[str, Any]:
+    check_stages(settings)
     device = resolve_device(settings.device)
     clock = Clock()
     with clock("load"):
         data = load_data(settings)
         sample = evaluator(settings, data, "val", settings.valid_users)
         test = evaluator(settings, data, "test")
-        plans = _plans(settings, data)
-        for plan in plans:  # whatever is wrong with a task shows before anything is written
-            _arm(plan, settings, data, device)
-    _check_same_data(run, data, resume)
+        arms = plans(settings, data)
+        loaded: dict[str, Any] = {}
+        for plan in arms:  # whatever is wrong with a task shows before anything is written
+            first = plan.first_stage(settings, data, device)
+            last = plan.last_stage(settings, data, device)
+            loaded = (first or last).loaded
+            del first, last
+        hashes = keep.input_hashes(settings, data)
+    keep.check_same_inputs(run, hashes, resume)
     run.prepare(asdict(settings), resume)
     if resume and (run.path / "results.json").exists():
         echo(f"'{run.path}' is complete: there is nothing to resume")
+        keep.remove_checkpoints(run, (plan.name for plan in arms[:-1]))
         return run.read_results()
-    for line in describe(settings, data, device):
+    for line in [*describe(settings, data, device), *describe_tables(settings, data, loaded)]:
         echo(line)
-    _save_ids(run, data)
+    keep.save_ids(run, data, hashes)
 
     table: dict[str, RankingResult] = {}
     chosen: dict[str, Any] = {}
@@ -87,19 +100,34 @@ def _run(
             except InputError as error:
                 echo(f"{name} is left out: {error}")
     trained: dict[str, dict[str, Any]] = {}
-    for plan in plans:  # one at a time: large tables should not wait for each other
-        arm = _arm(plan, settings, data, device)
-        own = plan is plans[-1]
+    stages: dict[str, dict[str, Any]] = {}
+    for plan in arms:
+        own = plan is arms[-1]
+        tables = trainer = None  # one at a time: large tables should not wait for each other
+        stage = plan.first_stage(settings, data, device)
+        if stage is not None:
+            with clock(f"{plan.name}, first stage"):
+                outputs = keep.outputs_of_first_stage(run, plan.name, own, settings.tensorboard)
+                stages[plan.name] = pretrain(
+                    stage, plan.balancer, resume, progress=progress, **outputs
+                )
+                tables = stage.embedding.state_dict()
+                if own:
+                    run.save_tensors("pretrained", pretrained_state(stage.embedding, data))
+                del stage
+            for line in describe_pretraining(plan.name, stages[plan.name]):
+                echo(line)
+        arm = plan.last_stage(settings, data, device)
+        if tables is not None:
+            arm.embedding.load_state_dict(tables)
+            del tables
         with clock(arm.name):
-            trainer = arm.trainer(
-                sample,
-                checkpoint=run.checkpoint if own else _checkpoint(run, arm.name),
-                history=run.history if own else None,
-                loggers=[_tensorboard(run)] if own and settings.tensorboard else [],
-                progress=progress,
-            )
+            outputs = keep.outputs(run, arm.name, own, settings.tensorboard)
+            trainer = arm.trainer(sample, progress=progress, **outputs)
             best = trainer.fit(resume)
         trained[arm.name] = {
+            "encoder": arm.settings.encoder,
+            "tasks": list(arm.tasks),
             "epoch": trainer.stopping.best_epoch,
             "epochs": trainer.epoch,
             "value": best[settings.select_metric],
@@ -151,15 +179,18 @@ def _run(
         **{name: table[name].metrics for name in settings.yardsticks if name in table},
         "comparison": {name: ranked.metrics for name, ranked in table.items()},
         "arms": trained,
+        **({"pretraining": stages} if stages else {}),
+        **({"pretrained": {"file": settings.pretrained, **loaded}} if loaded else {}),
         "yardsticks": chosen,
     }
     run.save_tensors("model", {"user_x": scorer.user_x.cpu(), "item_x": scorer.item_x.cpu()})
     run.save_tensors("test_users", {"users": result.users, "metrics": result.per_user})
     run.plot_curve()
+    if arm.name in stages:
+        run.plot_pretraining(stages[arm.name]["guess"], stages[arm.name]["epoch"])
     run.plot_comparison(results["comparison"], settings.select_metric)
     run.write_results(results)
-    for name, *_ in plans[:-1]:
-        _checkpoint(run, name).path.unlink(missing_ok=True)
+    keep.remove_checkpoints(run, (plan.name for plan in arms[:-1]))
     return results
 
 
@@ -189,58 +220,3 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("'--device cuda' found no GPU: pass '--device cpu' or 'auto'")
     return torch.device(name)
-
-
-def _plans(settings: Settings, data: SplitData) -> list[Plan]:
-    wanted = [(settings.balancer, data.tasks, settings.balancer)]
-    default = settings.dataset == "planted" and settings.interactions is None
-    if settings.comparison == "on" or (settings.comparison == "auto" and default):
-        others = [("single task", data.tasks[:1], "sum"), ("sum", data.tasks, "sum")]
-        wanted = [other for other in others if other[1:] != wanted[0][1:]] + wanted
-    return wanted
-
-
-def _arm(plan: Plan, settings: Settings, data: SplitData, device: torch.device) -> Arm:
-    name, tasks, balancer = plan
-    return Arm(name, of_arm(settings, name), tasks, balancer, data, device)
-
-
-def _tensorboard(run: RunDirectory) -> Callable[[dict[str, float]], None]:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise InputError(
-            "'--tensorboard' needs an extra: pip install 'pyg-mtrec[tensorboard]'"
-        ) from error
-    writer = SummaryWriter(str(run.path / "tensorboard"))
-
-    def log(row: dict[str, float]) -> None:
-        for key, value in row.items():
-            writer.add_scalar(key, value, int(row["epoch"]))
-        writer.flush()
-
-    return log
-
-
-def _checkpoint(run: RunDirectory, arm: str) -> Checkpoint:
-    return Checkpoint(run.path / f"arm-{arm.replace(' ', '-')}.pt")
-
-
-def _check_same_data(run: RunDirectory, data: SplitData, resume: bool) -> None:
-    if not (resume and (run.path / "ids.pt").exists()):
-        return
-    before = run.load_tensors("ids")["sha256"]
-    for name, found in data.provenance["sha256"].items():
-        if before.get(name) != found:
-            raise InputError(
-                f"'{name}' is not the file that the run in '{run.path}' was started with (SHA-256"
-                " differs): restore it, or start anew in another folder with '--out'"
-            )
-
-
-def _save_ids(run: RunDirectory, data: SplitData) -> None:
-    ids = {name: data.train[name].raw_id for name in ("user", "item")}
-    tables = getattr(data.train, "raw_id_tables", {})
-    run.save_tensors("ids", {"raw_id": ids, "tables": tables, "sha256": data.provenance["sha256"]})
-
-    run.save_tensors("seen", {"edge_index": data.test[MAIN].seen_edge_index})

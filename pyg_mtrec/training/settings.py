@@ -27,6 +27,9 @@ class Settings:
     )
     encoder: str = _setting("mf", "encoder of users and items", room="nn.encoders")
     dim: int = _setting(32, "width of the embedding tables")
+    encoder_options: list[str] = _setting(
+        [], "further arguments of the encoder, as fusion=sum", metavar="NAME=VALUE"
+    )
     layers: int = _setting(3, "number of propagation layers of a graph encoder")
     tasks: list[str] = _setting(
         [], "tasks, the main one first (default: the data set's)", metavar="NAME"
@@ -54,6 +57,32 @@ class Settings:
         "where the tasks' gradients are combined",
         choices=("embedding", "representation"),
     )
+    pretrained: str | None = _setting(
+        None, "pretrained.pt of another run, whose tables take the place of random ones"
+    )
+    finetune: str | None = _setting(
+        None,
+        "encoder of a second stage, trained on --finetune-tasks from the first one's tables"
+        " (default: none, after uprth its own convolution)",
+        room="nn.encoders",
+    )
+    finetune_tasks: list[str] = _setting(
+        ["bpr"], "tasks of the second stage, summed", metavar="NAME"
+    )
+    pretrain_epochs: int = _setting(
+        100, "largest number of epochs of the first of two stages; 0 leaves it out"
+    )
+    pretrain_patience: int = _setting(
+        20, "epochs without a smaller pretraining loss before the first stage stops"
+    )
+    pretrain_min_delta: float = _setting(
+        0.0, "how much smaller the pretraining loss has to be to count as such"
+    )
+    pretrain_batch_size: int | None = _setting(
+        None, "interactions per pretraining step (default: all, one step an epoch)"
+    )
+    pretrain_lr: float = _setting(0.01, "learning rate of Adam in the first stage")
+    pretrain_weight_decay: float = _setting(0.0, "weight decay of Adam in the first stage")
     epochs: int = _setting(100, "largest number of epochs")
     patience: int = _setting(10, "epochs without a gain on validation before stopping")
     batch_size: int = _setting(2048, "interactions per step")
@@ -101,4 +130,6 @@ class Settings:
     device: str = _setting("auto", "device to train on", choices=("auto", "cpu", "cuda"))
     threads: int | None = _setting(None, "CPU threads (default: torch's choice)")
     tensorboard: bool = _setting(False, "also log to TensorBoard under RUN_DIR")
-    out: str | None = _setting(None, "run directory (default: runs/DATASET-ENCODER-BALANCER)")
+    out: str | None = _setting(
+        None, "run directory (default: runs/DATASET-ENCODER[-FINETUNE]-BALANCER)"
+    )

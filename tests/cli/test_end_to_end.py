@@ -89,3 +89,46 @@ def test_missing_raw_files(refused: Any, tmp_path: Path) -> None:
     line = refused("train", "--dataset", "gowalla", "--root", tmp_path / "x", "--out", out)
     assert line.startswith(f"root '{tmp_path / 'x'}' does not exist")
     assert not out.exists()
+
+
+def test_two_stages_from_own_tables(cli: Cli, refused: Any, mine: Path, tmp_path: Path) -> None:
+    friends = tmp_path / "friends.csv"
+    friends.write_text("user,friend\n" + "".join(f"u{u},u{(u * 7 + 3) % 40}\n" for u in range(40)))
+    out = tmp_path / "run"
+    two = ("--social", friends, "--encoder", "uprth", "--select-metric", "recall@5", "--threads", 1)
+    short = ("--pretrain-epochs", 3, "--epochs", 2, "--yardsticks", "popularity")
+    code, text, err = train(cli, mine, out, *two, *short, "--comparison", "on")
+    assert (code, err) == (0, "")
+    lines = text.splitlines()
+    assert lines[2].startswith("stage 1, pretraining: uprth, d = 4, tasks: alignment, hyperedge-")
+    assert lines[3].startswith("stage 2, finetuning: uprth without attention, d = 4, tasks: bpr;")
+    assert "  a guess costs 0.6931 = ln 2" in text
+    names = [line.partition("  ")[0] for line in lines]
+    at = names.index("popularity")
+    assert names[at : at + 4] == [
+        "popularity",
+        "no pretraining",
+        "sum pretraining",
+        "PMTRec pretraining",
+    ]
+    files = {"pretrain.csv", "pretrain.png", "pretrained.pt", *FILES}
+    assert {path.name for path in out.iterdir()} >= files
+
+    assert cli("evaluate", out)[1].endswith("same numbers as in results.json\n")
+    assert len(cli("recommend", out, "--user", "u3", "--k", 5)[1].splitlines()) == 7
+    other = tmp_path / "other"
+    given = ("--pretrained", out / "pretrained.pt", "--finetune", "lightgcn")
+    code, text, err = train(cli, mine, other, *two, *short, *given, "--pretrain-epochs", 0)
+    assert (code, err) == (0, "")
+    assert f"tables of '{out}/pretrained.pt' (mine): 40 of 40 users, 30 of 30 items" in text
+    code, text, _ = cli("compare", out, other)
+    assert code == 0 and " B  " in text
+    code, text, _ = train(cli, mine, out, *two, *short, "--comparison", "on", "--resume")
+    assert code == 0 and "nothing to resume" in text
+
+    bad = ("--interactions", mine, *two[2:], "--topk", 5, "--out", tmp_path / "bad")
+    assert "nothing but interactions" in refused("train", *bad)
+    assert "is no file" in refused("train", *bad, "--pretrained", tmp_path / "none.pt")
+    damaged = refused("train", *bad, "--pretrained", mine, "--pretrain-epochs", 0)
+    assert "mine.csv' is damaged" in damaged
+    assert not (tmp_path / "bad").exists()

@@ -103,3 +103,23 @@ def test_a_closed_pipe_is_quiet(size: int) -> None:
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_every_flag_of_the_two_stages_has_its_line(cli: Cli) -> None:
+    _, text, _ = cli("train", "--help")
+    group = text[text.index("two stages:") : text.index("\ntasks:")]
+    entries = [" ".join(entry.split()) for entry in ("\n" + group).split("\n  --")[1:]]
+    assert [entry.split()[0] for entry in entries] == [
+        "finetune",
+        "finetune-tasks",
+        "pretrain-epochs",
+        "pretrain-patience",
+        "pretrain-min-delta",
+        "pretrain-batch-size",
+        "pretrain-lr",
+        "pretrain-weight-decay",
+    ]
+    assert all(len(entry.split()) > 6 and "default: " in entry for entry in entries)
+    model = text[text.index("\nmodel:") : text.index("two stages:")]
+    for flag in ("--encoder NAME", "--encoder-options NAME=VALUE", "--pretrained FILE.pt"):
+        assert flag in model

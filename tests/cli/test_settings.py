@@ -62,6 +62,8 @@ def test_every_field_has_a_flag_that_sets_it(tmp_path: Path) -> None:
         "dataset": "epinions",
         "root": str(tmp_path),
         "encoder": "ngcf",
+        "finetune": "lightgcn",
+        "pretrained": str(file),
         "balancer": "sum",
         "yardsticks": ["item-knn"],
         "select_metric": "ndcg@10",
@@ -197,3 +199,50 @@ def test_defaults_pass_their_own_checks() -> None:
             assert field.convert(field.default, "the defaults") == field.default
         assert field.help
     assert math.isfinite(Settings().tau)
+
+
+def test_an_encoder_to_finetune_is_part_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = resolve(flags("--encoder", "uprth", "--finetune", "lightgcn"), None, resume=False)
+    assert found.out == str(Path("runs", "planted-uprth-lightgcn-pmtrec"))
+    assert resolve(flags("--encoder", "uprth"), None, resume=False).out == str(
+        Path("runs", "planted-uprth-pmtrec")
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--pretrain-epochs", "5"], "'--pretrain-epochs' is of a run in two stages: pass"),
+        (["--encoder", "lightgcn", "--pretrain-lr", "1"], "'--pretrain-lr' is of a run in two"),
+        (["--finetune-tasks", "bpr"], "'--finetune-tasks' is of a run in two stages"),
+        (["--encoder", "uprth", "--at", "representation"], "'at' needs to be 'embedding'"),
+        (["--tasks", "bpr", "hyperedge-in"], "only encoder 'uprth' represents .got 'mf'."),
+        (
+            ["--encoder", "uprth", "--finetune", "lightgnc"],
+            "unknown encoder to finetune 'lightgnc'",
+        ),
+        (["--encoder", "uprth", "--pretrain-epochs", "-1"], "'pretrain_epochs' needs to be at l"),
+        (["--encoder", "uprth", "--pretrain-patience", "0"], "'pretrain_patience' needs to be at"),
+        (["--encoder", "uprth", "--pretrain-min-delta", "-1"], "'pretrain_min_delta' needs to be"),
+        (["--encoder", "uprth", "--pretrain-batch-size", "0"], "'pretrain_batch_size' needs to b"),
+        (["--encoder", "uprth", "--pretrain-lr", "0"], "'pretrain_lr' needs to be positive"),
+        (["--encoder", "uprth", "--pretrain-lr", "nan"], "'pretrain_lr' needs to be finite"),
+        (["--encoder", "uprth", "--pretrain-weight-decay", "-1"], "'pretrain_weight_decay' need"),
+        (["--pretrained", "none.pt"], "'none.pt' is no file: '--pretrained' needs pretrained.pt"),
+    ],
+)
+def test_two_stages_that_cannot_be(argv: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        resolve(flags(*argv), None, resume=False)
+
+
+def test_a_file_may_hold_what_one_stage_does_not_need(tmp_path: Path) -> None:
+    config = write(tmp_path / "c.toml", 'encoder = "uprth"\npretrain_epochs = 5')
+    assert resolve({}, config, resume=False).pretrain_epochs == 5
+    assert resolve(flags("--encoder", "mf"), config, resume=False).encoder == "mf"
+    empty = write(tmp_path / "e.toml", 'encoder = "uprth"\nfinetune_tasks = []')
+    with pytest.raises(InputError, match="'finetune_tasks' needs at least one task"):
+        resolve({}, empty, resume=False)

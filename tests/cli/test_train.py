@@ -151,3 +151,36 @@ def test_a_truncated_checkpoint(refused: Any, training: Any, finished: Any) -> N
     training(resume)
     line = refused("train", "--out", run.path, "--resume")
     assert "checkpoint.pt' is damaged (truncated" in line
+
+
+def test_a_run_in_two_stages(cli: Cli, training: Any, tmp_path: Path) -> None:
+    def run(settings: Settings, run: RunDirectory, *rest: Any) -> dict[str, Any]:
+        run.prepare({"tau": settings.tau}, resume=False)
+        (run.path / "pretrain.png").touch()
+        arms = ("no pretraining", "sum pretraining", "pmtrec pretraining")
+        seconds = {"train": 3.0, "validate": 1.0}
+        return {
+            **results(("popularity",)),
+            "comparison": {arm: comparison()["sum"] for arm in ("popularity", *arms)},
+            "arms": {arm: {"epoch": 7, "seconds": seconds} for arm in arms},
+            "pretraining": {
+                arm: {"epoch": 20, "seconds": {"train": 2.5, "validate": 0.0}} for arm in arms[1:]
+            },
+        }
+
+    training(run)
+    out = tmp_path / "run"
+    code, text, err = cli("train", "--encoder", "uprth", "--out", out)
+    assert (code, err) == (0, "")
+    assert text.splitlines()[1:7] == [
+        "test                Recall@20  NDCG@20  HitRatio@20  Coverage@20  epoch  seconds",
+        "─" * 80,
+        "popularity             0.1900   0.1000       0.3900       0.5000      -        -",
+        "no pretraining         0.1900   0.1000       0.3900       0.5000      7      4.0",
+        "sum pretraining        0.1900   0.1000       0.3900       0.5000   20+7      6.5",
+        "PMTRec pretraining     0.1900   0.1000       0.3900       0.5000   20+7      6.5",
+    ]
+    assert "epoch: of stage 1 by its own loss, of stage 2 selected by Recall@20" in " ".join(
+        text.split()
+    )
+    assert f"{out}/pretrain.png" in text

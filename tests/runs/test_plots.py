@@ -72,3 +72,55 @@ def test_no_global_figures() -> None:
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
     )
+
+
+PRETRAINING = [
+    {
+        "epoch": e,
+        "loss/alignment": 0.01 * e,
+        "loss/hyperedge-a": 0.6931 - 0.05 * e,
+        "loss/hyperedge-b": 0.6931,
+    }
+    for e in range(1, 11)
+]
+
+
+def test_pretraining_marks_ln_2_where_a_guess_costs_it() -> None:
+    ln2 = float(np.log(2))
+    guesses = {"alignment": None, "hyperedge-a": ln2, "hyperedge-b": ln2 * 1.001}
+    two = pixels(_plots.pretraining(PRETRAINING, guesses, 10))
+    half = two.shape[0] // 2
+    blue, orange, green = "#0072B2", "#D55E00", "#009E73"  # in the order of the columns
+    assert share(two[:half], orange) > 0 and share(two[:half], green) > 0
+    assert share(two[half:], blue) > 0
+    assert share(two[:half], blue) == share(two[half:], orange) == 0
+    # The dashed line of ln 2 runs through all of the upper panel, which the task that has learned
+    # nothing lies on; nothing is marked below.
+    grey = np.abs(two - 0x9A / 255).max(axis=-1) < 0.02
+    dashed = grey[:half].sum(axis=1) + (
+        np.abs(two[:half] - [0, 0x9E / 255, 0x73 / 255]).max(axis=-1) < 0.02
+    ).sum(axis=1)
+    assert dashed[: half // 3].max() > 0.5 * two.shape[1]
+    assert grey[half:-100].sum(axis=1).max() < 0.2 * two.shape[1]
+
+
+def test_pretraining_marks_the_epoch_that_was_kept() -> None:
+    image = pixels(_plots.pretraining(PRETRAINING, {"alignment": None}, 6))
+    grey = np.abs(image - 0x9A / 255).max(axis=-1) < 0.02
+    (columns,) = np.nonzero(grey.sum(axis=0) > 0.6 * image.shape[0])
+    axis, kept = columns.min(), columns.max()  # the axis of the losses, and epoch 6 of 10.2
+    width = image.shape[1] - axis
+    assert abs((kept - axis) / width - 6 / 10.2) < 0.03
+
+
+@pytest.mark.parametrize(
+    "guesses",
+    [{}, {"alignment": 0.7, "hyperedge-a": 0.69, "hyperedge-b": 0.693}, {"other": 0.6931}],
+)
+def test_one_panel_where_there_is_one_kind_of_task(guesses: dict[str, float]) -> None:
+    assert pixels(_plots.pretraining(PRETRAINING, guesses, 10)).shape == (480, 960, 3)
+
+
+def test_no_epoch_of_pretraining() -> None:
+    with pytest.raises(InputError, match=r"'pretrain\.csv' has no finished epoch"):
+        _plots.pretraining([], {}, 0)

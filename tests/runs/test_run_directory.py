@@ -168,3 +168,33 @@ def test_comes_without_torch() -> None:
         "RunDirectory('none'); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_an_unfinished_first_stage_left_comes_again(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    run.pretrain_history.append({"epoch": 1, "loss": 1.0})
+    run.prepare(CONFIG, resume=True)
+    assert sorted(os.listdir(run.path)) == ["config.toml"]  # no checkpoint: from the beginning
+    run.pretrain_checkpoint.save({"epoch": 1})
+    run.pretrain_history.append({"epoch": 1, "loss": 1.0})
+    run.history.append({"epoch": 1})
+    run.prepare(CONFIG, resume=True)
+    assert sorted(os.listdir(run.path)) == ["config.toml", "pretrain.csv", "pretrain.pt"]
+    assert run.pretrain_history.rows() == [{"epoch": 1, "loss": 1.0}]
+
+
+def test_a_complete_run_keeps_its_histories(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    run.pretrain_history.append({"epoch": 1, "loss": 1.0})
+    run.history.append({"epoch": 1})
+    run.write_results({"test": {}})  # the first stage's checkpoint is gone by then
+    run.prepare(CONFIG, resume=True)
+    assert len(run.pretrain_history.rows()) == len(run.history.rows()) == 1
+
+
+def test_the_image_of_a_first_stage(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    for epoch in (1, 2, 3):
+        run.pretrain_history.append({"epoch": epoch, "loss/a": 1.0 / epoch, "loss": 1.0 / epoch})
+    assert run.plot_pretraining({"a": None}, 3) == run.path / "pretrain.png"
+    assert (run.path / "pretrain.png").read_bytes()[:4] == b"\x89PNG"

@@ -99,7 +99,13 @@ def test_arms_of_the_embedded_default() -> None:
     for arm, tuned in PLANTED.items():
         found = of_arm(settings, arm)
         assert {name: getattr(found, name) for name in tuned} == tuned
-    for change in ({"lr": 0.02}, {"encoder": "lightgcn"}, {"interactions": "mine.csv"}):
+    for change in (
+        {"lr": 0.02},
+        {"encoder": "lightgcn"},
+        {"interactions": "mine.csv"},
+        {"finetune": "mf"},
+        {"pretrained": "x.pt"},
+    ):
         shared = replace(settings, **change)
         assert of_arm(shared, "sum") is shared and num_threads(shared) is None
 

@@ -145,14 +145,37 @@ def trainer(values: list[float], **kwargs: Any) -> Trainer:
     )
     step = MultiTaskStep(GradientCollector(embedding, MF(), tasks), PMTRec())
     script = iter(values)
+    evaluate = {"evaluate": lambda: {"recall@20": next(script)}} if values else {}
     return Trainer(
         step,
         loader,
         torch.optim.Adam(embedding.parameters(), lr=0.1),
-        lambda: {"recall@20": next(script)},
+        **evaluate,
         progress=False,
         **kwargs,
     )
+
+
+class Scripted:
+    """A step that reports losses of a script, one row a step, and leaves a trace in the tables."""
+
+    def __init__(self, fit: Trainer, losses: list[tuple[float, float]]) -> None:
+        self.collector, self.balancer = fit.step.collector, fit.step.balancer
+        self.losses = iter(losses)
+
+    def __call__(self, batches: Any, *, epoch: int) -> torch.Tensor:
+        for weight in self.collector.embedding.weight_dict.values():
+            weight.grad = torch.zeros_like(weight)
+            with torch.no_grad():
+                weight.fill_(epoch)
+        return torch.tensor(next(self.losses))
+
+
+def scripted(losses: list[tuple[float, float]], **kwargs: Any) -> Trainer:
+    """A trainer on its loss alone, two steps an epoch."""
+    fit = trainer([], select="loss", **kwargs)
+    fit.step = Scripted(fit, losses)  # type: ignore[assignment]
+    return fit
 
 
 def test_best_weights_are_restored_and_patience_counts() -> None:
@@ -203,5 +226,139 @@ def test_bad_runs() -> None:
         bad.step.collector.embedding.weight_dict["user"].fill_(float("nan"))
     with pytest.raises(InputError, match="the loss of task 'bpr' became nan in epoch 1"):
         bad.fit()
-    with pytest.raises(InputError, match="'patience' needs to be at least 1"):
+    with pytest.raises(InputError, match=r"'patience' needs to be at least 1"):
         EarlyStopping(0)
+    with pytest.raises(InputError, match=r"'min_delta' needs to be at least 0 .* .got -1.0."):
+        EarlyStopping(1, min_delta=-1.0)
+    with pytest.raises(InputError, match=r"'min_delta' needs to be at least 0 .* .got nan."):
+        trainer([], min_delta=float("nan"))
+    with pytest.raises(InputError, match=r"'checkpoint_every' needs to be at least 1"):
+        trainer([], checkpoint_every=0)
+    with pytest.raises(InputError, match=r"one number a task .got 3 for 2 tasks."):
+        trainer([], loss_weights=[1.0, 1.0, 1.0])
+    with pytest.raises(InputError, match=r"'recall@20' is not computed .found none."):
+        trainer([]).fit()
+
+
+def test_a_gain_has_to_be_larger_than_min_delta() -> None:
+    stopping = EarlyStopping(patience=2, min_delta=0.25)
+    values = [0.0, 0.25, 0.375, 0.5, 0.625]
+    # An exact quarter is no gain; small steps add up to one, for the best value stays behind.
+    assert [stopping.update(e, v) for e, v in enumerate(values, 1)] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert (stopping.best_epoch, stopping.best_value) == (3, 0.375)
+    assert [stopping.should_stop(epoch) for epoch in (3, 4, 5)] == [False, False, True]
+
+
+def test_the_loss_selects_and_stops_by_strict_improvement(tmp_path: Path) -> None:
+    # Means of an epoch's two steps: 4 + 1, 3 + 1, 3 + 1 (no gain), 2 + 0.5, then it rises.
+    steps = [(5, 1), (3, 1), (2, 1), (4, 1), (3, 0), (3, 2), (2, 0), (2, 1), (9, 9), (9, 9)]
+    history, saved = History(tmp_path / "h.csv"), Checkpoint(tmp_path / "c.pt")
+    fit = scripted(
+        [(float(a), float(b)) for a, b in [*steps, *steps[-2:]]],
+        patience=2,
+        epochs=50,
+        history=history,
+        checkpoint=saved,
+    )
+    best = fit.fit()
+    assert best == {"loss": 2.5, "loss/bpr": 2.0, "loss/social": 0.5}
+    assert (fit.stopping.best_epoch, fit.stopping.best_value, fit.epoch) == (4, -2.5, 6)
+    assert [row["loss"] for row in history.rows()] == [5.0, 4.0, 4.0, 2.5, 18.0, 18.0]
+    assert list(history.rows()[0]) == ["epoch", "seconds", "loss/bpr", "loss/social", "loss"]
+    weights = fit.step.collector.embedding.weight_dict
+    assert all(bool((weight == 4).all()) for weight in weights.values())
+    # What is saved says so too, and nothing is left to train.
+    again = scripted([], patience=2, epochs=50, checkpoint=saved)
+    assert again.fit(resume=True) == best
+    assert (again.epoch, again.stopping.best_epoch) == (6, 4)
+
+
+def test_the_loss_has_to_fall_by_more_than_min_delta() -> None:
+    losses = [(1.0, 0.0), (0.875, 0.0), (0.75, 0.0), (0.625, 0.0), *[(0.5, 0.0)] * 3]
+    fit = scripted([row for row in losses for _ in range(2)], min_delta=0.25, patience=3, epochs=9)
+    assert fit.fit()["loss"] == 0.625  # the first that is more than a quarter below one
+    assert (fit.stopping.best_epoch, fit.epoch) == (4, 7)
+
+
+def test_weights_of_losses_decide_what_is_best() -> None:
+    losses = [(1.0, 1.0), (1.0, 1.0), (0.0, 5.0), (0.0, 5.0), (2.0, 0.0), (2.0, 0.0)]
+    found = {}
+    for weights in (None, [1.0, 0.0], [0.0, 1.0], [1.0, 0.125]):
+        fit = scripted(losses, epochs=3, loss_weights=weights)
+        found[str(weights)] = (fit.fit()["loss"], fit.stopping.best_epoch)
+    assert found == {
+        "None": (2.0, 1),
+        "[1.0, 0.0]": (0.0, 2),
+        "[0.0, 1.0]": (0.0, 3),
+        "[1.0, 0.125]": (0.625, 2),
+    }
+
+
+def test_losses_below_zero_are_shown_as_they_are() -> None:
+    fit = scripted([(-1.0, 0.0), (-1.0, 0.0)], epochs=1)
+    assert fit.fit()["loss"] == -1.0
+    row = {"loss/bpr": -1.0, "loss/social": 0.0, "loss": -1.0}
+    assert fit._describe(row) == "bpr -1.0000 social 0.0000 | loss -1.0000 best -1.0000 @ 1"
+
+
+@pytest.mark.parametrize(
+    ("every", "epochs", "saves"), [(1, 3, [1, 2, 3]), (3, 7, [3, 6, 7]), (9, 2, [2]), (4, 4, [4])]
+)
+def test_every_so_many_epochs_and_the_last_have_a_checkpoint(
+    every: int, epochs: int, saves: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    save = Checkpoint.save
+    monkeypatch.setattr(
+        Checkpoint, "save", lambda self, state: (found.append(state["epoch"]), save(self, state))
+    )
+    losses = [(1.0 / (i + 1), 0.0) for i in range(2 * epochs)]
+    kwargs: dict[str, Any] = {"epochs": epochs, "checkpoint_every": every}
+    scripted(losses, checkpoint=Checkpoint(tmp_path / "c.pt"), **kwargs).fit()
+    assert found == saves
+
+
+def test_a_stop_before_its_time_has_a_checkpoint(tmp_path: Path) -> None:
+    saved = Checkpoint(tmp_path / "c.pt")
+    fit = scripted([(1.0, 0.0)] * 8, patience=2, epochs=50, checkpoint=saved, checkpoint_every=10)
+    fit.fit()
+    state = saved.load()
+    assert state is not None and (state["epoch"], state["best_epoch"]) == (3, 1)
+
+
+@pytest.mark.parametrize(("every", "at"), [(1, 5), (3, 2), (3, 3), (3, 5), (10, 5)])
+def test_rows_past_the_checkpoint_come_again(every: int, at: int, tmp_path: Path) -> None:
+    def make(name: str) -> Trainer:
+        return trainer(
+            [],
+            select="loss",
+            epochs=7,
+            patience=9,
+            checkpoint=Checkpoint(tmp_path / f"{name}.pt"),
+            checkpoint_every=every,
+            history=History(tmp_path / f"{name}.csv"),
+        )
+
+    whole, killed = make("whole"), make("killed")
+    expected = whole.fit()
+
+    def die(row: dict[str, float]) -> None:
+        if row["epoch"] == at:
+            raise Killed
+
+    killed.loggers = [die]
+    with pytest.raises(Killed):
+        killed.fit()
+    resumed = make("killed")
+    assert resumed.fit(resume=True) == expected
+    rows = [History(tmp_path / f"{name}.csv").rows() for name in ("whole", "killed")]
+    drop = lambda rows: [{k: v for k, v in row.items() if k != "seconds"} for row in rows]  # noqa: E731
+    assert drop(rows[0]) == drop(rows[1]) and len(rows[1]) == 7
+    for name, weight in whole.step.collector.embedding.weight_dict.items():
+        assert torch.equal(weight, resumed.step.collector.embedding.weight_dict[name])
