@@ -22,8 +22,8 @@ COMMANDS = {
 _GROUPS = {
     "data": "dataset interactions social item_groups root split message_edges",
     "model": "encoder encoder_options dim layers pretrained",
-    "two stages": "finetune finetune_tasks pretrain_epochs pretrain_patience pretrain_min_delta"
-    " pretrain_batch_size pretrain_lr pretrain_weight_decay",
+    "two stages": "finetune finetune_tasks carry pretrain_epochs pretrain_patience"
+    " pretrain_min_delta pretrain_batch_size pretrain_lr pretrain_weight_decay",
     "tasks": "tasks task_options auxiliary balancer alpha tau mask_inactive scale scope"
     " balancer_options at",
     "training": "epochs patience batch_size lr weight_decay optimizer seed device threads",

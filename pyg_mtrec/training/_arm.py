@@ -5,7 +5,7 @@ from copy import copy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch_geometric.data import HeteroData
 
@@ -49,7 +49,7 @@ class Arm:
         self.embedding = NodeEmbedding.from_data(train, settings.dim, seed=settings.seed).to(device)
         self.loaded: dict[str, Any] = {}
         if settings.pretrained is not None:
-            self.loaded = load_pretrained(settings.pretrained, self.embedding, data)
+            self.loaded = load_pretrained(settings.pretrained, self.embedding, data, settings.carry)
         self.encoder = _encoder(settings).to(device)
         others = settings.finetune_tasks if has_two_stages(settings) else []
         _check_task_options(settings, dict.fromkeys([*data.tasks, *tasks, *others]))
@@ -118,6 +118,35 @@ class Arm:
         adj_dict = self.adj_dict if split is None else self._adj_dict(_moved(split, self.device))
         x_dict = self.encoder(self.embedding(), adj_dict).x_dict
         return DotProductScorer(x_dict["user"].detach(), x_dict["item"].detach())
+
+    @torch.no_grad()
+    def representations(self) -> dict[str, Tensor]:
+        r"""Returns what the encoder makes of the tables, by node type."""
+        self.encoder.eval()  # nothing is dropped
+        return dict(self.encoder(self.embedding(), self.adj_dict).x_dict)
+
+    def carried(self) -> dict[str, Tensor]:
+        r"""Returns the rows that a next stage starts from, by node type.
+
+        Raises:
+            InputError: If the representations are not as wide as tables.
+        """
+        if self.settings.carry == "tables":
+            return {name: weight.detach() for name, weight in self.embedding().items()}
+        rows = self.representations()
+        for name, x in rows.items():
+            if x.size(1) != self.embedding.dim:
+                raise InputError(
+                    f"'carry' needs to be 'tables' after encoder {self.settings.encoder!r}, whose"
+                    f" {name} representations are {x.size(1)} wide (tables: {self.embedding.dim})"
+                )
+        return rows
+
+    @torch.no_grad()
+    def start_from(self, rows: Mapping[str, Tensor]) -> None:
+        r"""Puts the rows that another arm carried over into the tables."""
+        for name, weight in self.embedding.weight_dict.items():
+            weight.copy_(rows[name])
 
     def _adj_dict(self, data: HeteroData) -> Mapping[Any, Adjacency | Incidence]:
         if self.encoder.local:

@@ -1,6 +1,7 @@
 """Tables that one run has trained as the start of another."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,24 @@ from pyg_mtrec.nn import NodeEmbedding
 from pyg_mtrec.runs import _tensors
 from pyg_mtrec.training._data import MAIN, SplitData
 
-_PARTS = ("weight", "raw_id", "tables", "origin")
+_PARTS = ("weight", "x", "raw_id", "tables", "origin")
+_PART_OF = {"tables": "weight", "representations": "x"}
 
 
-def pretrained_state(embedding: NodeEmbedding, data: SplitData) -> dict[str, Any]:
-    r"""Returns tables with the raw ids of their rows and where they come from, all plain."""
+def pretrained_state(
+    embedding: NodeEmbedding, x_dict: Mapping[str, Tensor], data: SplitData
+) -> dict[str, Any]:
+    r"""Returns what a stage has trained, with raw ids and where it comes from, all plain.
+
+    Args:
+        embedding: The tables.
+        x_dict: Node type to what the encoder makes of them.
+        data: The split.
+    """
     tables = getattr(data.train, "raw_id_tables", {})
     return {
         "weight": {name: w.detach().cpu() for name, w in embedding.weight_dict.items()},
+        "x": {name: x_dict[name].detach().cpu() for name in embedding.weight_dict},
         "raw_id": {name: data.train[name].raw_id.cpu() for name in embedding.weight_dict},
         "tables": {name: tables[name] for name in embedding.weight_dict if name in tables},
         "origin": _origin(data),
@@ -29,13 +40,16 @@ def pretrained_state(embedding: NodeEmbedding, data: SplitData) -> dict[str, Any
 
 
 @torch.no_grad()
-def load_pretrained(path: str, embedding: NodeEmbedding, data: SplitData) -> dict[str, Any]:
+def load_pretrained(
+    path: str, embedding: NodeEmbedding, data: SplitData, carry: str = "tables"
+) -> dict[str, Any]:
     r"""Puts the rows of a saved state into tables; rows of nodes that it lacks stay as they are.
 
     Args:
         path: A file that :func:`pretrained_state` fills, ``pretrained.pt`` of a run.
         embedding: The tables.
         data: The split, whose raw ids name their rows: nodes may be in another order.
+        carry: Whether the rows are those of ``"tables"`` or of ``"representations"``.
 
     Returns:
         The name of the data set that the tables were trained on, whether it was of the same
@@ -60,12 +74,12 @@ def load_pretrained(path: str, embedding: NodeEmbedding, data: SplitData) -> dic
         )
     found: dict[str, int] = {}
     for node_type, weight in embedding.weight_dict.items():
-        rows = state["weight"].get(node_type)
+        rows = state[_PART_OF[carry]].get(node_type)
         if rows is None:
             continue
         if rows.size(1) != weight.size(1):
             raise InputError(
-                f"the tables of '{path}' are {rows.size(1)} wide and those of this run"
+                f"the {carry} of '{path}' are {rows.size(1)} wide and those of this run"
                 f" {weight.size(1)}: pass '--dim {rows.size(1)}'"
             )
         place = _places(state, data.train, node_type)  # [N]

@@ -75,6 +75,8 @@ def _run(
         loaded: dict[str, Any] = {}
         for plan in arms:  # whatever is wrong with a task shows before anything is written
             first = plan.first_stage(settings, data, device)
+            if first is not None:
+                first.carried()
             last = plan.last_stage(settings, data, device)
             loaded = (first or last).loaded
             del first, last
@@ -111,15 +113,17 @@ def _run(
                 stages[plan.name] = pretrain(
                     stage, plan.balancer, resume, progress=progress, **outputs
                 )
-                tables = stage.embedding.state_dict()
+                tables = stage.carried()
                 if own:
-                    run.save_tensors("pretrained", pretrained_state(stage.embedding, data))
+                    state = pretrained_state(stage.embedding, stage.representations(), data)
+                    run.save_tensors("pretrained", state)
+                    del state
                 del stage
             for line in describe_pretraining(plan.name, stages[plan.name]):
                 echo(line)
         arm = plan.last_stage(settings, data, device)
         if tables is not None:
-            arm.embedding.load_state_dict(tables)
+            arm.start_from(tables)
             del tables
         with clock(arm.name):
             outputs = keep.outputs(run, arm.name, own, settings.tensorboard)

@@ -66,6 +66,12 @@ class Settings:
         " (default: none, after uprth its own convolution)",
         room="nn.encoders",
     )
+    carry: str = _setting(
+        "tables",
+        "what goes over from the first stage, or from --pretrained: its tables, or the"
+        " representations that its encoder makes of them",
+        choices=("tables", "representations"),
+    )
     finetune_tasks: list[str] = _setting(
         ["bpr"], "tasks of the second stage, summed", metavar="NAME"
     )

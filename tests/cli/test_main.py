@@ -111,6 +111,7 @@ def test_every_flag_of_the_two_stages_has_its_line(cli: Cli) -> None:
     entries = [" ".join(entry.split()) for entry in ("\n" + group).split("\n  --")[1:]]
     assert [entry.split()[0] for entry in entries] == [
         "finetune",
+        "carry",
         "finetune-tasks",
         "pretrain-epochs",
         "pretrain-patience",

@@ -27,7 +27,8 @@ def save(path: Path, data: SplitData, **changes: Any) -> str:
     with torch.no_grad():
         for name, weight in embedding.weight_dict.items():
             weight.copy_(signs(data, name))
-    state = {**pretrained_state(embedding, data), **changes}
+    x_dict = {name: -weight for name, weight in embedding.weight_dict.items()}
+    state = {**pretrained_state(embedding, x_dict, data), **changes}
     _tensors.save(path, state)
     return str(path)
 
@@ -38,21 +39,23 @@ def signs(data: SplitData, node_type: str) -> torch.Tensor:
     return torch.tensor([[d, d + 0.25, d + 0.5, d + 0.75] for d in digits])
 
 
+@pytest.mark.parametrize("carry", ["tables", "representations"])
 @pytest.mark.parametrize("names", ["{}", "x{:03d}"])
-def test_rows_are_found_by_raw_id(tiny: Tiny, tmp_path: Path, names: str) -> None:
+def test_rows_are_found_by_raw_id(tiny: Tiny, tmp_path: Path, names: str, carry: str) -> None:
     first = load_data(tiny(names))
     path = save(tmp_path / "p.pt", first)
     # Another file of other pairs, and another seed: other tables of strings, other node ids.
     second = load_data(tiny(names, draw=1, seed=5))
     embedding = tables(second, seed=9)
     before = {name: weight.detach().clone() for name, weight in embedding.weight_dict.items()}
-    found = load_pretrained(path, embedding, second)
+    found = load_pretrained(path, embedding, second, carry)
+    sign = 1 if carry == "tables" else -1
     assert (found["dataset"], found["same_data"]) == ("mine", False)
     for name, weight in embedding.weight_dict.items():
         known = set(decode(first.train, name, torch.arange(first.train[name].num_nodes)))
         ours = decode(second.train, name, torch.arange(second.train[name].num_nodes))
         is_known = torch.tensor([raw in known for raw in ours])
-        assert torch.equal(weight[is_known], signs(second, name)[is_known])
+        assert torch.equal(weight[is_known], sign * signs(second, name)[is_known])
         assert torch.equal(weight[~is_known], before[name][~is_known])
         assert found["rows"][name] == int(is_known.sum()) > 0
     order = [decode(data.train, "user", torch.arange(9)) for data in (first, second)]

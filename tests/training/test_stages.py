@@ -190,15 +190,32 @@ def test_names_of_the_arms_say_what_they_do() -> None:
 
 
 @pytest.mark.usefixtures("plain")
-def test_a_run_is_pretraining_then_a_copy_then_finetuning(tiny: Tiny, tmp_path: Path) -> None:
-    settings = tiny(finetune="lightgcn", layers=2)
+def test_wide_representations_are_not_carried(tiny: Tiny, tmp_path: Path) -> None:
+    settings = tiny(encoder="ngcf", tasks=["bpr"], finetune="mf", carry="representations")
+    with pytest.raises(InputError, match="'carry' needs to be 'tables' after encoder 'ngcf'"):
+        run(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("carry", ["tables", "representations"])
+def test_a_run_is_pretraining_then_a_copy_then_finetuning(
+    tiny: Tiny, tmp_path: Path, carry: str
+) -> None:
+    settings = tiny(finetune="lightgcn", layers=2, carry=carry)
     results = run(settings, tmp_path / "run")
 
     data = load_data(settings)
     first = Arm("1", pretraining(settings), data.tasks, "sum", data, CPU)
     best = first.pretrainer(progress=False).fit()
     last = Arm("2", finetuning(settings), ["bpr"], "sum", data, CPU)
-    last.embedding.load_state_dict(first.embedding.state_dict())
+    start = first.embedding()
+    if carry == "representations":
+        with torch.no_grad():
+            start = first.encoder(start, first.adj_dict).x_dict
+    last.embedding.load_state_dict(
+        {f"weight_dict.{name}": start[name] for name in ("user", "item")}
+    )
     sample = evaluator(settings, data, "val", settings.valid_users)
     trainer = last.trainer(sample, progress=False)
     trainer.fit()
