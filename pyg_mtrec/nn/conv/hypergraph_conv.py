@@ -234,6 +234,7 @@ class HypergraphConv(HypergraphSum):
         return rows if self.concat else rows.unflatten(1, (self.heads, -1)).mean(1)
 
     def message(self, x_j: Tensor, edge_weight: OptTensor) -> Tensor:  # type: ignore[override]
+        r"""Returns rows times their weights, which may differ between heads."""
         if edge_weight is None or edge_weight.dim() == 1:
             return super().message(x_j, edge_weight)
         by_head = x_j.view(-1, self.heads, x_j.size(1) // self.heads)
