@@ -19,7 +19,8 @@ a run of ``pyg-mtrec train``; the seeds of one name are averaged. ``multi_task_s
 ``full_ranking.json`` are what the scripts in benchmarks/speed/ write. ``pmtrec-DATASET.json`` is
 written by benchmarks/paper/pmtrec.py and makes the tables ``pmtrec-table2-DATASET`` and so on
 (benchmarks/paper/_tables.py) and the figures ``pmtrec-figures-DATASET``, images that lie under
-docs/_static/pmtrec/.
+docs/_static/pmtrec/. ``uprth-authors-steam.json`` and ``uprth-steam.json``, of
+benchmarks/paper/uprth.py, make the tables ``uprth-...`` and the figure ``uprth-attention``.
 """
 
 import argparse
@@ -29,10 +30,11 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.paper import _plots, _tables
+from benchmarks.paper import _plots, _tables, _uprth_plots, _uprth_tables
 from benchmarks.paper._tables import Report, Table, spread
 from benchmarks.paper.questions import (
     decay,
@@ -60,6 +62,7 @@ class Figures:
 
     dataset: str
     captions: dict[str, str]
+    folder: str = "pmtrec"
 
     def markdown(self) -> str:
         lines = [
@@ -77,7 +80,7 @@ class Figures:
         return "\n" + "\n".join(lines or [_NO_FIGURE]) + "\n"
 
     def _path(self, name: str, start: Path) -> str:
-        return _image(self.dataset, name).relative_to(start).as_posix()
+        return _image(self.dataset, name, self.folder).relative_to(start).as_posix()
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -208,11 +211,19 @@ TABLES: dict[str, Callable[[], Table]] = {
     "question-sparsity-history": sparsity.history_table,
     "question-reduction": reduction.table,
     "question-decay": decay.table,
+    "uprth-authors": lambda: _uprth_tables.authors(RESULTS),
+    "uprth-ours": lambda: _uprth_tables.ours(RESULTS),
+    "uprth-ablation": lambda: _uprth_tables.ablation(RESULTS),
+    "uprth-shares": lambda: _uprth_tables.shares(RESULTS),
+    "uprth-cold": lambda: _uprth_tables.cold(RESULTS),
 }
 
 
 def _benchmark(name: str) -> Table | Figures:
     """A table, or all figures, of the PMTRec benchmark on a data set, run or not."""
+    if name == "uprth-attention":
+        shown = {"attention": _uprth_plots.CAPTION} if _uprth_plots.pick(RESULTS) else {}
+        return Figures("steam", shown, "uprth")
     kinds = sorted([*_tables.TABLES, "figures"], key=len, reverse=True)
     kind = next((kind for kind in kinds if name.startswith(f"pmtrec-{kind}-")), None)
     if kind is None:
@@ -223,12 +234,12 @@ def _benchmark(name: str) -> Table | Figures:
         if not report.cells:  # a page of "not run" says no more than one line
             return Table([], [])
         return _tables.TABLES[kind](report)
-    shown = [plot for plot, made in _plots.PLOTS.items() if made.pick(report)]
-    return Figures(report.dataset, {plot: _plots.PLOTS[plot].caption for plot in shown})
+    plots = [plot for plot, made in _plots.PLOTS.items() if made.pick(report)]
+    return Figures(report.dataset, {plot: _plots.PLOTS[plot].caption for plot in plots})
 
 
-def _image(dataset: str, name: str) -> Path:
-    return ROOT / "docs" / "_static" / "pmtrec" / f"{dataset}-{name}.png"
+def _image(dataset: str, name: str, folder: str = "pmtrec") -> Path:
+    return ROOT / "docs" / "_static" / folder / f"{dataset}-{name}.png"
 
 
 def _stale_images() -> Iterator[tuple[Path, str, Any]]:
@@ -239,6 +250,9 @@ def _stale_images() -> Iterator[tuple[Path, str, Any]]:
             picked, image = plot.pick(report), _image(report.dataset, name)
             if picked and _plots.is_stale(image, name, picked):
                 yield image, name, picked
+    picked, image = _uprth_plots.pick(RESULTS), _image("steam", "attention", "uprth")
+    if picked and _plots.is_stale(image, "attention", picked):
+        yield image, "attention", picked
 
 
 def fill(text: str, pattern: re.Pattern[str]) -> str:
@@ -275,7 +289,8 @@ def main() -> None:
         stale.append(str(path.relative_to(ROOT)))
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_plots.png(name, picked))
+            draw = _uprth_plots.png if name == "attention" else partial(_plots.png, name)
+            path.write_bytes(draw(picked))
     if check and stale:
         sys.exit(f"stale tables in {', '.join(stale)}: run python -m benchmarks.render")
     print(f"{'filled' if stale else 'up to date'}: {', '.join(stale) or 'all tables'}")

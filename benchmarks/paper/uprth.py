@@ -8,6 +8,14 @@ without pretraining, for several seeds, and ranks by popularity. The epoch is se
 test set, as the authors do**: these numbers are for standing beside theirs and say nothing of
 what a fair selection would find. Each run is written as it ends; a killed benchmark goes on where
 it stopped. Stage ``report`` puts what is there into benchmarks/results/uprth-authors-steam.json.
+
+    python -m benchmarks.paper.uprth --preset ours --root DIR
+
+There the test users are halved by a seed, and one half validates: it selects settings and epochs.
+Stage ``ceiling`` fits a supervised model of handmade features on that half, ``runs`` searches and
+trains without pretraining and with several rules, ``ablation`` leaves parts out, ``shares`` thins
+one relation at a time, ``cold`` has users and items that are new when the model is used, and
+``report`` writes benchmarks/results/uprth-steam.json.
 """
 
 import argparse
@@ -22,15 +30,18 @@ import torch
 from torch_geometric.data import HeteroData
 
 from benchmarks.paper import _uprth_authors as authors
+from benchmarks.paper import _uprth_preset as preset
 from benchmarks.paper._assemble import write_results
 from benchmarks.paper._runs import read_json, write_json
 from benchmarks.paper._uprth_reference import read_steam
+from benchmarks.paper._uprth_report import report as ours_report
 from benchmarks.paper._uprth_terms import DTYPES, compare
 from benchmarks.speed._machine import machine
 from pyg_mtrec.baselines import Popularity
 from pyg_mtrec.datasets import Steam
 
 STAGES = ("terms", "runs", "report")
+EPOCHS = {"authors": (100, 1000), "ours": (100, 100)}  # of pretraining and finetuning, at most
 # Their code at mdyfrank/UPRTH@f741aae, run once with attention and 100 pretraining epochs, and once
 # without pretraining.
 THEIRS: dict[str, Any] = {
@@ -64,6 +75,13 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     work = args.work / f"{args.preset}-steam"
     dataset: Any = Steam(str(args.root / "steam"))
+    if args.preset == "ours":
+        preset.ours(work, dataset, args)
+        if "report" in args.stages:
+            path = args.results / "uprth-steam.json"
+            write_results(path, ours_report(work, dataset))
+            _say(f"{path.name} is written")
+        return
     train, test = authors.split(dataset[0])
     if "terms" in args.stages:
         _terms(work, train, args.root / "steam" / "raw")
@@ -224,17 +242,31 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--preset", choices=("authors",), default="authors")
+    parser.add_argument("--preset", choices=list(EPOCHS), default="authors")
     parser.add_argument("--root", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--work", type=Path, default=Path("runs/uprth"), help="single runs")
     parser.add_argument("--results", type=Path, default=Path(__file__).parents[1] / "results")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
-    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--stages", nargs="+", choices=sorted({*STAGES, *preset.STAGES}))
+    parser.add_argument("--arms", nargs="+", choices=[*ARMS, *preset.ARMS])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--pretrain-epochs", type=int, default=100, help="at most")
-    parser.add_argument("--finetune-epochs", type=int, default=1000, help="at most")
+    parser.add_argument("--search-seed", type=int, default=0, help="split that settings come from")
+    parser.add_argument("--dim", type=int, default=64, help="width of our tables")
+    parser.add_argument("--pretrain-epochs", type=int, help="at most")
+    parser.add_argument("--finetune-epochs", type=int, help="at most")
     parser.add_argument("--threads", type=int, default=1)
-    return parser.parse_args()
+    args = parser.parse_args()
+    authors_own = args.preset == "authors"
+    stages = STAGES if authors_own else (*preset.STAGES, "report")
+    arms = tuple(ARMS) if authors_own else preset.ARMS
+    for name, known in (("stages", stages), ("arms", arms)):
+        found = getattr(args, name) or list(known)
+        if unknown := [each for each in found if each not in known]:
+            parser.error(f"preset '{args.preset}' has no {name} {', '.join(unknown)}")
+        setattr(args, name, found)
+    first, second = EPOCHS[args.preset]
+    args.pretrain_epochs = first if args.pretrain_epochs is None else args.pretrain_epochs
+    args.finetune_epochs = second if args.finetune_epochs is None else args.finetune_epochs
+    return args
 
 
 if __name__ == "__main__":
