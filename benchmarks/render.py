@@ -167,6 +167,34 @@ def ranking() -> Table:
     return Table(["full ranking", ""], rows, [f"{note}torch {found['torch']}."])
 
 
+def uprth_epoch() -> Table:
+    """Seconds and memory of UPRTH's pretraining."""
+    rows, notes = [], []
+    for path in sorted(RESULTS.glob("uprth_epoch*.json")):
+        found = _load(path)
+        targets = found["targets"]
+        rows.append(
+            [
+                found["data"],
+                f"{found['users']:,}",
+                f"{found['items']:,}",
+                f"{found['pretrain_epoch_seconds']:.2f}",
+                f"{targets['seconds']}" if "seconds" in targets else "",
+                f"{found['peak_gb']:.2f}",
+                f"{targets['gb']}",
+            ]
+        )
+        machine = found["machine"]
+        quiet = "quiet" if found["quiet"] else "not quiet"
+        notes.append(
+            f"{found['data']}: d = {found['dim']}, {len(found['tasks'])} tasks, median of"
+            f" {len(found['epochs_seconds'])} epochs, {machine['threads']} thread, torch"
+            f" {machine['torch']}, the machine was {quiet}."
+        )
+    header = ["data", "users", "items", "s an epoch", "target", "peak GB in all", "target"]
+    return Table(header, rows, notes)
+
+
 def best() -> Table:
     """The library's best configuration of a data set beside EASE."""
     rows, notes = [], []
@@ -215,6 +243,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "uprth-ours": lambda: _uprth_tables.ours(RESULTS),
     "uprth-ablation": lambda: _uprth_tables.ablation(RESULTS),
     "uprth-shares": lambda: _uprth_tables.shares(RESULTS),
+    "uprth-epoch": uprth_epoch,
     "uprth-cold": lambda: _uprth_tables.cold(RESULTS),
 }
 
