@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pyg_mtrec.balancing.dwa import DWA as DWA
     from pyg_mtrec.balancing.from_torchjd import FromTorchJD as FromTorchJD
     from pyg_mtrec.balancing.graddrop import GradDrop as GradDrop
+    from pyg_mtrec.balancing.gradient_adjustment import GradientAdjustment as GradientAdjustment
     from pyg_mtrec.balancing.gradvac import GradVac as GradVac
     from pyg_mtrec.balancing.gram_balancer import GramBalancer as GramBalancer
     from pyg_mtrec.balancing.imtlg import IMTLG as IMTLG
@@ -38,6 +39,7 @@ _NAMES = {
     "FromTorchJD": "from_torchjd",
     "GradDrop": "graddrop",
     "GradVac": "gradvac",
+    "GradientAdjustment": "gradient_adjustment",
     "GramBalancer": "gram_balancer",
     "IMTLG": "imtlg",
     "LossBalancer": "loss_balancer",
@@ -61,6 +63,7 @@ __all__ = [
     "FromTorchJD",
     "GradDrop",
     "GradVac",
+    "GradientAdjustment",
     "GramBalancer",
     "IMTLG",
     "LossBalancer",

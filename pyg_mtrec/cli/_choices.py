@@ -6,14 +6,16 @@ from importlib import import_module
 
 from pyg_mtrec._errors import InputError
 
-# Public names that cannot be chosen: base classes and what they return
+# Public names that cannot be chosen: base classes, what they return, and what does not rank
 _HIDDEN = {
     "Balancer",
     "Encoder",
     "FromTorchJD",
     "GramBalancer",
+    "Head",
     "LossBalancer",
     "Representations",
+    "baselines.Constant",
 }
 _SPOKEN = {
     "dataset": "data set",
@@ -32,7 +34,8 @@ def names(room: str) -> dict[str, str]:
     return {
         module.replace("_", "-"): name
         for name, module in sorted(table.items(), key=lambda entry: entry[1])
-        if name not in _HIDDEN and name[0].isupper()  # functions start with a small letter
+        if not {name, f"{room}.{name}"} & _HIDDEN
+        and name[0].isupper()  # functions start with a small letter
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.cli import _table
+from pyg_mtrec.cli import _predictions, _table
 from pyg_mtrec.runs import RunDirectory
 from pyg_mtrec.runs._labels import metric_label
 
@@ -27,6 +27,14 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError(f"'compare' needs 2 to {len(_LETTERS)} run directories (got {len(paths)})")
     runs = [RunDirectory(path) for path in paths]
     results = [run.read_results() for run in runs]
+    if any("targets" in found for found in results):
+        predicts = ["targets" in found for found in results]
+        if not all(predicts):
+            one, other = paths[predicts.index(True)], paths[predicts.index(False)]
+            raise InputError(f"'{one}' predicts and '{other}' ranks: they cannot be compared")
+        rows = [run.load_tensors("test_rows") for run in runs]
+        print(_predictions.comparison(paths, _LETTERS, results, rows))
+        return
     for path, other in zip(paths[1:], results[1:], strict=True):
         _check_same(paths[0], results[0], path, other)
     print(report(paths, results, [run.load_tensors("test_users") for run in runs]))

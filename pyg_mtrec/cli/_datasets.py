@@ -31,7 +31,7 @@ def _list() -> str:
                 [
                     _table.emphasise(name),
                     _table.wrap(_first_line(cls), "    ", "    "),
-                    f"    tasks: {', '.join(cls.default_tasks)}; split: {cls.default_split}",
+                    f"    {_supervision(cls)}; split: {cls.default_split}",
                 ]
             )
         )
@@ -45,7 +45,8 @@ def describe(name: str, dataset: Any) -> str:
     edges = []
     for edge_type in data.edge_types:
         store = data[edge_type]
-        attributes = [key for key in ("rating", "time", "split") if key in store]
+        known = ("rating", "time", "split", "target", "categorical", "numeric")
+        attributes = [key for key in known if key in store]
         edges.append(
             [
                 f"{edge_type[0]} {edge_type[1]} {edge_type[2]}",
@@ -55,10 +56,13 @@ def describe(name: str, dataset: Any) -> str:
         )
     parts = [
         _table.wrap(f"{name}: {_first_line(type(dataset))}"),
-        f"tasks: {', '.join(dataset.default_tasks)}; split: {dataset.default_split}",
+        f"{_supervision(type(dataset))}; split: {dataset.default_split}",
         _table.render(["nodes", "number"], nodes),
         _table.render(["relation", "edges", "with"], edges),
     ]
+    columns = _columns(data)
+    if columns:
+        parts.append(_table.render(["column", "of", "kind", "known"], columns))
     if dataset.report:
         report = {key.replace("_", " "): _cell(value) for key, value in dataset.report.items()}
         parts.append(f"report\n{_table.pairs(report)}")
@@ -66,6 +70,38 @@ def describe(name: str, dataset: Any) -> str:
         verdict = "the published files" if dataset.known else "not the published files"
         parts.append(f"raw files, SHA-256 ({verdict})\n{_table.pairs(dataset.raw_sha256)}")
     return "\n\n".join(parts)
+
+
+def _supervision(cls: Any) -> str:
+    targets = getattr(cls, "default_targets", ())
+    if targets:
+        return f"targets of a head: {', '.join(targets)}"
+    return f"tasks: {', '.join(cls.default_tasks)}"
+
+
+def _columns(data: Any) -> list[list[str]]:
+    r"""Returns targets and features with the share of rows in which they are known."""
+    rows = []
+    main = data["user", "interacts", "item"]
+    if "target" in main:
+        known = (~main.target.isnan()).double().mean(dim=0).tolist()
+        rows += [
+            [name, "target", kind, f"{share:.1%}"]
+            for name, kind, share in zip(main.target_names, main.target_kinds, known, strict=True)
+        ]
+    for owner, store in (("user", data["user"]), ("item", data["item"]), ("impression", main)):
+        for kind in ("categorical", "numeric"):
+            if kind not in store:
+                continue
+            column = store[kind]
+            there = ~column.isnan() if kind == "numeric" else column >= 0
+            shares = there.double().mean(dim=0).tolist()
+            names = store[f"{kind}_names"]
+            rows += [
+                [name, owner, kind, f"{share:.1%}"]
+                for name, share in zip(names, shares, strict=True)
+            ]
+    return rows
 
 
 def _first_line(cls: type) -> str:

@@ -1,9 +1,10 @@
 """``pyg-mtrec evaluate``: a finished run, ranked again."""
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
-from pyg_mtrec.cli import _table
+from pyg_mtrec.cli import _predictions, _table
 from pyg_mtrec.runs import RunDirectory
 from pyg_mtrec.runs._labels import metric_label
 
@@ -18,7 +19,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def report(found: dict[str, Any], results: dict[str, Any]) -> str:
     r"""Returns the tables of all metrics and of the history lengths."""
-    test = found["test"]
+    test, recorded = found["test"], found["recorded"]
+    if "targets" in results:
+        return f"{_predictions.evaluation(found, results)}\n\n{_verdict(test, recorded)}"
     names = list(dict.fromkeys(metric.partition("@")[0] for metric in test))
     cut_offs = sorted({int(metric.rpartition("@")[2]) for metric in test})
     by_cut_off = [
@@ -40,11 +43,13 @@ def report(found: dict[str, Any], results: dict[str, Any]) -> str:
         header = ["training interactions", "users", *(metric_label(metric) for metric in shown)]
         parts.append(_table.render(header, by_bucket))
     parts.append(_table.definitions(names, results.get("metrics", {})))
-    recorded = found["recorded"]
-    apart = max(abs(test[name] - recorded[name]) for name in test if name in recorded)
-    parts.append(
-        "same numbers as in results.json"
-        if apart < 5e-7
-        else f"results.json holds other numbers: they differ by up to {apart:.2g}"
-    )
+    parts.append(_verdict(test, recorded))
     return "\n\n".join(parts)
+
+
+def _verdict(test: Mapping[str, float], recorded: Mapping[str, float | None]) -> str:
+    both = [(value, other) for name, value in test.items() if (other := recorded.get(name))]
+    apart = max((abs(value - other) / max(1.0, abs(other)) for value, other in both), default=0.0)
+    if apart < 5e-7:
+        return "same numbers as in results.json"
+    return f"results.json holds other numbers: they differ by up to {apart:.2g}"

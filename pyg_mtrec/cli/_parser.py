@@ -20,8 +20,10 @@ COMMANDS = {
     "doctor": "print versions, device and extras",
 }
 _GROUPS = {
-    "data": "dataset interactions social item_groups root split message_edges",
+    "data": "dataset dataset_options interactions social item_groups user_features item_features"
+    " categorical numeric root split message_edges",
     "model": "encoder encoder_options dim layers pretrained",
+    "prediction": "head head_options targets core_target target_options",
     "two stages": "finetune finetune_tasks carry pretrain_epochs pretrain_patience"
     " pretrain_min_delta pretrain_batch_size pretrain_lr pretrain_weight_decay",
     "tasks": "tasks task_options auxiliary balancer alpha tau mask_inactive scale scope"
@@ -34,7 +36,10 @@ _METAVARS: dict[Any, str] = {
     int: "N",
     float: "X",
     str: "NAME",
-    "select_metric": "METRIC@K",
+    "select_metric": "METRIC",
+    "core_target": "TARGET",
+    "user_features": "FILE.csv",
+    "item_features": "FILE.csv",
     "interactions": "FILE.csv",
     "social": "FILE.csv",
     "item_groups": "FILE.csv",
@@ -117,8 +122,8 @@ def _build() -> tuple[Parser, dict[str, Parser]]:
     recommend.add_argument(
         "--include-seen", action="store_true", help="also items that the user already has"
     )
-    unused = "accepted as in 'evaluate', but not read: RUN_DIR holds ids and seen items"
-    recommend.add_argument("--root", metavar="DIR", help=unused)
+    features = "folder of the data sets, which only a run with a head reads: for features"
+    recommend.add_argument("--root", metavar="DIR", help=features)
 
     commands["compare"].add_argument(
         "run_dirs", metavar="RUN_DIR", nargs="+", help="runs; differences are to the first one"

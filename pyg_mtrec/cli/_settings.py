@@ -15,6 +15,18 @@ from pyg_mtrec.training._stages import HYPERGRAPH_ENCODER, check_stages, has_two
 from pyg_mtrec.training.settings import Settings
 
 METRICS = ("recall", "ndcg", "hit_ratio", "precision", "mrr", "map", "coverage")
+PREDICTION_METRICS = (
+    "auc",
+    "log_loss",
+    "calibration_error",
+    "rmse",
+    "mae",
+    "nrmse_std",
+    "nmae_mean",
+    "spearman",
+    "gini",
+    "r2",
+)
 # Setting to its smallest value, and whose argument it is
 _AT_LEAST = {
     "alpha": (1, "PMTRec"),
@@ -79,8 +91,8 @@ def _default_out(settings: Settings, resume: bool) -> str:
     name = settings.dataset
     if settings.interactions is not None:
         name = Path(settings.interactions).stem
-    encoders = [settings.encoder, *([settings.finetune] if settings.finetune else [])]
-    base = "-".join([name, *encoders, settings.balancer])
+    parts = [settings.encoder, settings.finetune, settings.head]
+    base = "-".join([name, *(part for part in parts if part), settings.balancer])
     names = (Path("runs", base if i == 1 else f"{base}-{i}") for i in count(1))
     taken = list(takewhile(lambda path: Path(path, "config.toml").exists(), names))
     if resume and taken:
@@ -117,6 +129,9 @@ def _check_numbers(settings: Settings) -> None:
             raise InputError(f"'{name}' needs to be at least {least}{inside} (got {value})")
     if not settings.topk or min(settings.topk) < 1:
         raise InputError(f"'topk' needs cut-offs of at least 1 (got {settings.topk})")
+    if settings.head is not None and "/" in settings.select_metric:
+        _check_prediction_metric(settings.select_metric)
+        return
     metric, _, cut_off = settings.select_metric.partition("@")
     if metric not in METRICS:
         raise unknown("'select_metric'", settings.select_metric, [f"{name}@20" for name in METRICS])
@@ -124,6 +139,12 @@ def _check_numbers(settings: Settings) -> None:
         raise InputError(
             f"'select_metric' needs a cut-off, as in '{metric}@20' (got '{settings.select_metric}')"
         )
+
+
+def _check_prediction_metric(selects: str) -> None:
+    metric = selects.rpartition("/")[2]
+    if metric not in PREDICTION_METRICS:
+        raise unknown("metric in 'select_metric'", metric, PREDICTION_METRICS)
 
 
 def _values(settings: Settings, name: str) -> list[Any]:
@@ -136,7 +157,7 @@ def _check_files(settings: Settings) -> None:
         raise InputError(
             f"'{settings.pretrained}' is no file: '--pretrained' needs pretrained.pt of a run"
         )
-    for name in ("interactions", "social", "item_groups"):
+    for name in ("interactions", "social", "item_groups", "user_features", "item_features"):
         path = getattr(settings, name)
         flag = "--" + name.replace("_", "-")
         if path is None:

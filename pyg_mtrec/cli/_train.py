@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pyg_mtrec.cli import _table
+from pyg_mtrec.cli import _predictions, _table
 from pyg_mtrec.cli._settings import resolve
 from pyg_mtrec.runs import RunDirectory
 from pyg_mtrec.runs._labels import arm_label, metric_label
@@ -31,6 +31,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def report(results: dict[str, Any], path: Path) -> str:
     r"""Returns the table of a run with what its numbers mean and where its files are."""
+    if "targets" in results:
+        return _predictions.report(results, path)
     cut_off = results["selection"]["metric"].rpartition("@")[2]
     wanted = [f"{name}@{cut_off}" for name in ("recall", "ndcg", "hit_ratio", "coverage")]
     metrics = [metric for metric in wanted if metric in results["test"]]

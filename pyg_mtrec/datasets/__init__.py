@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pyg_mtrec.datasets.ciao import Ciao as Ciao
     from pyg_mtrec.datasets.epinions import Epinions as Epinions
     from pyg_mtrec.datasets.gowalla import Gowalla as Gowalla
+    from pyg_mtrec.datasets.kuairand_pure import KuaiRandPure as KuaiRandPure
+    from pyg_mtrec.datasets.kuairand_slice import KuaiRandSlice as KuaiRandSlice
     from pyg_mtrec.datasets.lastfm import LastFM as LastFM
     from pyg_mtrec.datasets.planted import Planted as Planted
     from pyg_mtrec.datasets.steam import Steam as Steam
@@ -26,6 +28,8 @@ _NAMES = {
     "Ciao": "ciao",
     "Epinions": "epinions",
     "Gowalla": "gowalla",
+    "KuaiRandPure": "kuairand_pure",
+    "KuaiRandSlice": "kuairand_slice",
     "LastFM": "lastfm",
     "Planted": "planted",
     "Steam": "steam",
@@ -41,6 +45,8 @@ __all__ = [
     "Ciao",
     "Epinions",
     "Gowalla",
+    "KuaiRandPure",
+    "KuaiRandSlice",
     "LastFM",
     "Planted",
     "Steam",

@@ -72,17 +72,29 @@ class RawDataset(InMemoryDataset):
         """
 
     @property
+    def _asked(self) -> Layouts:
+        r"""The layouts as the options of this instance ask for them."""
+        return self.layouts
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        r"""What decides the graph beside the files."""
+        return {}
+
+    @property
     def raw_file_names(self) -> list[str]:
-        return [file.name for file in self.layouts[self.layout]]
+        return [file.name for file in self._asked[self.layout]]
 
     @property
     def processed_file_names(self) -> list[str]:
         recipe = [type(self).__name__, self.layout, self.raw_sha256, _identity(self.pre_transform)]
+        if self._options:
+            recipe.append(_identity(self._options))
         digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
         return [f"{self.layout}-v{FORMAT_VERSION}-{digest[:16]}.pt"]
 
     def download(self) -> None:
-        for file in self.layouts[self.layout]:
+        for file in self._asked[self.layout]:
             if not Path(self.raw_dir, file.name).is_file():
                 download(file, Path(self.raw_dir))
 
@@ -111,7 +123,7 @@ class RawDataset(InMemoryDataset):
     def _download(self) -> None:
         self.layout = self._choose_layout()
         self.download()
-        paths = {file: Path(self.raw_dir, file.name) for file in self.layouts[self.layout]}
+        paths = {file: Path(self.raw_dir, file.name) for file in self._asked[self.layout]}
         self.raw_sha256 = {file.name: sha256_of(path) for file, path in paths.items()}
         self.known = all(
             file.is_published(path, self.raw_sha256[file.name]) for file, path in paths.items()
@@ -133,12 +145,12 @@ class RawDataset(InMemoryDataset):
     def _choose_layout(self) -> str:
         found = {
             layout: [Path(self.raw_dir, file.name).is_file() for file in files]
-            for layout, files in self.layouts.items()
+            for layout, files in self._asked.items()
         }
-        for layout in self.layouts:
+        for layout in self._asked:
             if all(found[layout]):
                 return layout
-        for layout, files in self.layouts.items():
+        for layout, files in self._asked.items():
             if any(found[layout]) and any(file.source is None for file in files):
                 missing = files[found[layout].index(False)].name
                 raise InputError(
@@ -146,7 +158,7 @@ class RawDataset(InMemoryDataset):
                     f" '{files[found[layout].index(True)].name}': place it there too"
                 )
         return next(
-            layout for layout, files in self.layouts.items() if all(file.source for file in files)
+            layout for layout, files in self._asked.items() if all(file.source for file in files)
         )
 
     def _stored(self) -> dict[str, Any] | None:

@@ -21,6 +21,10 @@ LIGHTGCN = _address("gusye1234/LightGCN-PyTorch", "947ca2b3b1d2d3545b114145710cb
 POPULARITY_BIAS = _address(
     "sisinflab/MultiMod-Popularity-Bias", "e98e02e82740be8bb452c65198a73e8d2a879085"
 )
+KUAIRAND_FEEDBACK = _address(
+    "alessandrosocc/predict_explicit_negative_feedback_kuairand",
+    "959232d6dd3c66f45e802436c2914e9584139eac",
+)
 SEQ_REC = _address("tuandung2812/Group-3---Seq_Rec", "fff1be333c3e2531a524e4310354941db971543c")
 UPRTH = _address("mdyfrank/UPRTH", "f741aae46369f4df1cf7e9faed2ba7a3548d3f79")
 
@@ -77,18 +81,7 @@ def download(file: RawFile, folder: Path) -> None:
         raise InputError(f"'{target}' is missing and has no public copy: place it there by hand")
     with tempfile.TemporaryDirectory() as scratch:
         found = Path(scratch, file.name)
-        try:
-            fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
-            fetch(file.source, str(found), None)
-        except (OSError, ValueError) as error:
-            reason, response = type(error).__name__, getattr(error, "response", None)
-            if response is not None:
-                reason = f"{reason} {response.status_code}"
-                response.close()  # a refused request leaves its connection open
-            raise InputError(
-                f"'{target}' is missing and the download from {file.source} failed ({reason}):"
-                " try again, or place the file there by hand"
-            ) from error
+        fetch(file.source, found, target)
         if file.git_blob is None:
             kind, need, got = "SHA-256", file.sha256[0], sha256_of(found)
         else:
@@ -98,10 +91,27 @@ def download(file: RawFile, folder: Path) -> None:
                 f"'{target}' is missing and the download from {file.source} has the {kind} {got}"
                 f" instead of {need}: try again, or place the right file there by hand"
             )
-        _move(found, target)
+        move(found, target)
 
 
-def _move(found: Path, target: Path) -> None:
+def fetch(source: str, found: Path, target: Path) -> None:
+    r"""Downloads ``source`` to the path ``found``; errors speak of ``target``, which needs it."""
+    try:
+        get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
+        get(source, str(found), None)
+    except (OSError, ValueError) as error:
+        reason, response = type(error).__name__, getattr(error, "response", None)
+        if response is not None:
+            reason = f"{reason} {response.status_code}"
+            response.close()  # a refused request leaves its connection open
+        raise InputError(
+            f"'{target}' is missing and the download from {source} failed ({reason}):"
+            " try again, or place the file there by hand"
+        ) from error
+
+
+def move(found: Path, target: Path) -> None:
+    r"""Moves a checked file to its place, where it appears whole or not at all."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

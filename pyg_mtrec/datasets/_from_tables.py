@@ -1,19 +1,27 @@
-from collections.abc import Mapping
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
-import pandas as pd
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 from torch_geometric.typing import EdgeType
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.datasets._node_ids import number
-from pyg_mtrec.datasets._raw_ids import decode, encode_strings
-from pyg_mtrec.datasets._user_table import IdColumn, Integers, Table, UserTable
+from pyg_mtrec.datasets._columns import labels, levels, numbers, refuse_constant
+from pyg_mtrec.datasets._features import Features
+from pyg_mtrec.datasets._links import (
+    Report,
+    Rows,
+    add_edges,
+    add_features,
+    add_nodes,
+    count_unseen,
+)
+from pyg_mtrec.datasets._user_table import Table, UserTable
 
 _MAIN: EdgeType = ("user", "interacts", "item")
+_KINDS = ("binary", "continuous")
 
 
 def from_tables(
@@ -22,6 +30,11 @@ def from_tables(
     item_groups: Table | None = None,
     *,
     relations: Mapping[EdgeType, Table] | None = None,
+    targets: Mapping[str, Literal["binary", "continuous"]] | None = None,
+    categorical: Sequence[str] = (),
+    numeric: Sequence[str] = (),
+    user_features: Table | None = None,
+    item_features: Table | None = None,
     user: str = "user",
     item: str = "item",
     rating: str | None = None,
@@ -52,6 +65,17 @@ def from_tables(
     is refused. Of repeated pairs the first is kept; links of a node to itself are dropped. Both,
     and all other counts, stand in ``data.report``.
 
+    With ``targets`` a row of ``interactions`` is an *impression*: what was shown to whom, and what
+    came of it, for the heads and :class:`~pyg_mtrec.transforms.SplitImpressions`. Pairs that repeat
+    are then kept. This serves any table whose rows are to be predicted: one of a census gets a
+    column ``user`` that is the same everywhere (or the number of the row, if nothing else is to
+    share parameters) and a column ``item`` of few values, such as the occupation; the columns that
+    describe a row are ``categorical`` and ``numeric``.
+
+    .. warning::
+        A column that is known only *after* the fact, such as how long somebody watched, is a
+        target and never a feature. Nothing here can tell.
+
     Args:
         interactions: What users did with items. ``rating`` is a number; ``time`` a number, kept as
             it is without its fraction, or an ISO 8601 date, turned into seconds since 1970 (UTC).
@@ -59,6 +83,15 @@ def from_tables(
         item_groups: Categories of items, one row for each pair.
         relations: Further tables by edge type, such as ``('user', 'views', 'item')``,
             ``('item', 'also_viewed', 'item')`` or ``('item', 'by', 'brand')``.
+        targets: Columns of ``interactions`` that are to be predicted, as names and kinds, in the
+            order of the chain (clicked, bought, amount). A ``"binary"`` one holds 0 and 1, a
+            ``"continuous"`` one finite numbers; an empty cell is unlabelled (NaN).
+        categorical: Columns of ``interactions`` that are features of the row, by their distinct
+            values.
+        numeric: Columns of ``interactions`` that are features of the row, by their numbers.
+        user_features: One row per user with the column ``user``; columns of numbers are numeric,
+            all others are categorical. A cell may be empty, and a user may have no row.
+        item_features: The same of items.
         user: Name of the column of users in all tables.
         item: Name of the column of items in all tables.
         rating: Name of the column of ratings (default: ``"rating"``, if there is one).
@@ -71,12 +104,18 @@ def from_tables(
         num_items: If given, item ids are rows :math:`0, \dots, \mathrm{num\_items} - 1` already.
 
     Returns:
-        The graph, without features.
+        The graph. ``('user', 'interacts', 'item')`` has, if asked for, ``target`` :math:`[E, K]`
+        float32 with ``target_names`` and ``target_kinds``. There and on the nodes features are
+        ``categorical`` :math:`[n, F]` int64 (-1 where missing) with ``categorical_names`` and the
+        sorted ``categorical_levels`` by name, and ``numeric`` :math:`[n, F]` float32 (NaN where
+        missing) with ``numeric_names``.
 
     Raises:
         InputError: If a table is missing or empty, lacks a column, or holds a missing or negative
-            id, an id beyond ``num_users`` or ``num_items``, a rating that is no finite number, or
-            a time that cannot be read. Names the table and the row, counted from 1 below the names.
+            id, an id beyond ``num_users`` or ``num_items``, a rating that is no finite number, a
+            time that cannot be read, a label or number of another kind, a target that is the same
+            everywhere, or two rows of features for one node. Names the table and the row, counted
+            from 1 below the names.
 
     Example:
         >>> import pandas as pd
@@ -90,6 +129,23 @@ def from_tables(
                 [0, 1, 1]])
         >>> data["item"].raw_id, data.report["users_without_interactions"]
         (tensor([7, 9]), 1)
+
+        Impressions with two targets, one of them without a label once:
+
+        >>> data = from_tables(
+        ...     pd.DataFrame({
+        ...         "user": [1, 2, 1], "item": [5, 5, 5], "device": ["tv", "phone", "tv"],
+        ...         "click": [1, 0, 1], "seconds": [8.5, 0, None],
+        ...     }),
+        ...     targets={"click": "binary", "seconds": "continuous"},
+        ...     categorical=["device"],
+        ...     user_features=pd.DataFrame({"user": [2], "age": [31]}),
+        ... )
+        >>> store = data["user", "interacts", "item"]
+        >>> store.target.tolist(), store.categorical.tolist(), store.categorical_levels
+        ([[1.0, 8.5], [0.0, 0.0], [1.0, nan]], [[1], [0], [1]], {'device': ['phone', 'tv']})
+        >>> data["user"].numeric.tolist()
+        [[nan], [31.0]]
     """
     for name, size in (("num_users", num_users), ("num_items", num_items)):
         if size is not None and size < 1:
@@ -105,41 +161,45 @@ def from_tables(
         second = other if src == dst else named.get(dst, dst)
         asked[src, name, dst] = (name, source, named.get(src, src), second)
 
-    needed = [name for name in (rating, time) if name is not None]
+    kinds = _checked_targets(targets or {})
     attributes = {"rating": rating or "rating", "time": time or "time"}
-    links = {}
+    # A target is no attribute of what messages travel.
+    optional = {name: column for name, column in attributes.items() if column not in kinds}
+    needed = [name for name in (rating, time) if name is not None]
+    needed += [*kinds, *categorical, *numeric]
+    links: dict[EdgeType, Rows] = {}
     for key, (label, source, first, second) in asked.items():
         more = needed if key == _MAIN else ()
         table = UserTable(source, label, (first, second), more, list(attributes.values()), sep)
-        links[key] = _Links(table, (table.ids(first, key[0]), table.ids(second, key[2])))
+        links[key] = Rows(table, table.ids(first, key[0]), table.ids(second, key[2]))
+    described: list[Rows] = []
+    for label, source, column, node_type in (
+        ("user_features", user_features, user, "user"),
+        ("item_features", item_features, item, "item"),
+    ):
+        if source is not None:
+            table = UserTable(source, label, (column,), optional=None, sep=sep)
+            described.append(Rows(table, table.ids(column, node_type)))
 
     data = HeteroData()
-    report: dict[str, int | str] = {}
-    _add_nodes(data, links, {"user": num_users, "item": num_items}, report)
-    for key, link in links.items():
-        _add_edges(data, key, link, attributes, report)
+    report: Report = {}
+    main = links[_MAIN]
+    add_nodes(data, [*links.values(), *described], {"user": num_users, "item": num_items}, report)
+    for key, rows in links.items():
+        if key == _MAIN:
+            keep = add_edges(data, key, rows, optional, report, repeats=bool(kinds))
+            _describe(data, rows.table, keep, kinds, categorical, numeric)
+        else:
+            add_edges(data, key, rows, attributes, report)
+    for rows in described:
+        add_features(data, rows, report)
     for node_type in ("user", "item"):
-        _count_unseen(data, node_type, links, report)
+        count_unseen(data, node_type, main, [*links.values(), *described], report)
     data.report = report
     return data
 
 
 _Asked: TypeAlias = tuple[str, Table, str, str]  # label, table, columns of both ends
-
-
-class _Links:
-    r"""A table of links, and the nodes at both ends of its rows."""
-
-    def __init__(self, table: UserTable, columns: tuple[IdColumn, IdColumn]) -> None:
-        self.table = table
-        self.columns = columns
-        self.nodes: list[Integers] = [column.codes for column in columns]
-
-    def of(self, node_type: str) -> Integers:
-        r"""Returns the distinct nodes of a type."""
-        ends = zip(self.columns, self.nodes, strict=True)
-        found = [nodes for column, nodes in ends if column.node_type == node_type]
-        return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
 
 
 def _checked(edge_type: EdgeType, asked: Mapping[EdgeType, _Asked]) -> EdgeType:
@@ -154,65 +214,36 @@ def _checked(edge_type: EdgeType, asked: Mapping[EdgeType, _Asked]) -> EdgeType:
     return parts
 
 
-def _add_nodes(
-    data: HeteroData,
-    links: Mapping[EdgeType, _Links],
-    sizes: Mapping[str, int | None],
-    report: dict[str, int | str],
-) -> None:
-    ends = [(link, end) for link in links.values() for end in (0, 1)]
-    tables: dict[str, dict[str, Tensor]] = {}
-    for node_type in dict.fromkeys(link.columns[end].node_type for link, end in ends):
-        own = [(link, end) for link, end in ends if link.columns[end].node_type == node_type]
-        raw, nodes = number([link.columns[end] for link, end in own], sizes.get(node_type))
-        for (link, end), rows in zip(own, nodes, strict=True):
-            link.nodes[end] = rows
-        data[node_type].num_nodes = len(raw)
-        if isinstance(raw, list):
-            tables[node_type] = encode_strings(raw)
-            raw = np.arange(len(raw))
-        data[node_type].raw_id = torch.from_numpy(raw)
-        report[f"{node_type}_ids"] = "strings" if node_type in tables else "integers"
-    if tables:
-        data.raw_id_tables = tables
-
-
-def _add_edges(
-    data: HeteroData,
-    key: EdgeType,
-    link: _Links,
-    attributes: Mapping[str, str],
-    report: dict[str, int | str],
-) -> None:
-    src, dst = link.nodes
-    proper = src != dst if key[0] == key[2] else np.ones(len(src), bool)
-    pairs = pd.Series(src * data[key[2]].num_nodes + dst)
-    keep = proper & ~pairs.duplicated().to_numpy(bool)
-    store = data[key]
-    store.edge_index = torch.from_numpy(np.stack((src[keep], dst[keep])))
-    for name, column in attributes.items():
-        if column in link.table:
-            read = link.table.ratings if name == "rating" else link.table.times
-            store[name] = torch.from_numpy(read(column)[keep])
-    report[f"{key[1]}_rows_read"] = len(src)
-    report[f"{key[1]}_duplicates_dropped"] = int((proper & ~keep).sum())
-    if key[0] == key[2]:
-        report[f"{key[1]}_self_loops_dropped"] = int((~proper).sum())
-
-
-def _count_unseen(
-    data: HeteroData,
-    node_type: str,
-    links: Mapping[EdgeType, _Links],
-    report: dict[str, int | str],
-) -> None:
-    main = links[_MAIN].of(node_type)
-    for link in links.values():
-        own = link.of(node_type)
-        if len(own) and not np.isin(own, main, assume_unique=True).any():
+def _checked_targets(targets: Mapping[str, str]) -> dict[str, str]:
+    for name, kind in targets.items():
+        if not isinstance(name, str) or not name.isidentifier():
             raise InputError(
-                f"{link.table.label} shares no {node_type} with {links[_MAIN].table.label}"
-                f" (e.g. {decode(data, node_type, torch.from_numpy(own[:1]))[0]!r} against"
-                f" {decode(data, node_type, torch.from_numpy(main[:1]))[0]!r}): use the same ids"
+                f"a target needs a column whose name is an identifier (got {name!r}): rename it"
             )
-    report[f"{node_type}s_without_interactions"] = data[node_type].num_nodes - len(main)
+        if kind not in _KINDS:
+            raise InputError(f"the target '{name}' needs to be one of {_KINDS} (got {kind!r})")
+    return dict(targets)
+
+
+def _describe(
+    data: HeteroData,
+    table: UserTable,
+    keep: NDArray[np.bool_],
+    targets: Mapping[str, str],
+    categorical: Sequence[str],
+    numeric: Sequence[str],
+) -> None:
+    r"""Adds the targets and the features of the rows that are edges."""
+    store = data[_MAIN]
+    if targets:
+        columns = {name: labels(table, name, kind) for name, kind in targets.items()}
+        for name, value in columns.items():
+            refuse_constant(table.label, name, value)
+        value = np.stack(list(columns.values()), axis=1).astype(np.float32)
+        store.target = torch.from_numpy(value)  # [E, K]
+        store.target_names, store.target_kinds = list(targets), list(targets.values())
+    features = Features(
+        {name: levels(table, name) for name in categorical},
+        {name: numbers(table, name) for name in numeric},
+    )
+    features.take(np.flatnonzero(keep)).write(store)

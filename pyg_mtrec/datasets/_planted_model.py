@@ -1,12 +1,14 @@
 """The planted world: integer latents and the exact draws from them (equations: `Planted`)."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 NUM_TRAITS = 16
 STRENGTHS = (3, 2, 1)  # tastes of a user for the three favourites
@@ -61,9 +63,11 @@ class PlantedModel:
     groups: Ints  # [I] the second, unrelated space
 
     @classmethod
-    def draw(cls, num_users: int, num_items: int, seed: int, version: int) -> "PlantedModel":
+    def draw(
+        cls, num_users: int, num_items: int, seed: int, version: int, first_part: int = 0
+    ) -> "PlantedModel":
         def rng(part: int) -> np.random.Generator:
-            return _stream(version, seed, part)
+            return stream(version, seed, first_part + part)
 
         order = np.argsort(rng(0).random((num_users, NUM_TRAITS)), axis=1, kind="stable")
         rank = np.argsort(rng(2).random(num_items), kind="stable")
@@ -87,7 +91,7 @@ class PlantedModel:
     def activity(self, num_interactions: int) -> Ints:
         least = min(5, num_interactions // self.num_users)
         spare = num_interactions - least * self.num_users
-        weights = tail(_stream(self.version, self.seed, 4), self.num_users)
+        weights = tail(stream(self.version, self.seed, 4), self.num_users)
         while True:
             bound = np.cumsum(weights)
             lengths: Ints = np.diff(bound * spare // bound[-1], prepend=0) + least
@@ -97,7 +101,7 @@ class PlantedModel:
 
     def interactions(self, num_interactions: int) -> Ints:
         lengths = self.activity(num_interactions)
-        rng = _stream(self.version, self.seed, 5)
+        rng = stream(self.version, self.seed, 5)
         by_code = np.argsort(self.codes, kind="stable")
         bound = np.cumsum(self.popularity[by_code])  # [I] an item's slice of the popularity
         before = np.concatenate(([0], bound))
@@ -132,7 +136,7 @@ class PlantedModel:
         return np.stack((keys // self.num_items, keys % self.num_items))
 
     def trusts(self, num_draws: int) -> Ints:
-        rng = _stream(self.version, self.seed, 6)
+        rng = stream(self.version, self.seed, 6)
         bound = np.cumsum(tail(rng, self.num_users))
         source = np.searchsorted(bound, uniform(rng, num_draws, int(bound[-1])), side="right")
         # The pair without favourite 0, 1 or 2: rows of [U, 3].
@@ -144,7 +148,7 @@ class PlantedModel:
         return links(source, np.where(rng.random(num_draws) < 0.8, alike, anyone), self.num_users)
 
     def also_viewed(self, num_draws: int) -> Ints:
-        rng = _stream(self.version, self.seed, 7)
+        rng = stream(self.version, self.seed, 7)
         source = uniform(rng, num_draws, self.num_items)
         traits = PAIRS[self.codes]  # [I, 2]
         asked = traits[source, uniform(rng, num_draws, 2)]
@@ -153,20 +157,28 @@ class PlantedModel:
         return links(source, np.where(rng.random(num_draws) < 0.5, alike, anything), self.num_items)
 
     def also_bought(self, num_draws: int) -> Ints:
-        rng = _stream(self.version, self.seed, 8)
+        rng = stream(self.version, self.seed, 8)
         source = uniform(rng, num_draws, self.num_items)
         target = peers(rng, self.groups, np.arange(self.num_items), self.groups[source])
         return links(source, target, self.num_items)
 
 
-def checksum(sizes: tuple[int, int], edges: list[Ints]) -> str:
-    r"""SHA-256 over little-endian int64: users, items, then the shape and ids of every array."""
+def checksum(sizes: tuple[int, int], arrays: Iterable[Ints | Floats]) -> str:
+    r"""SHA-256 over users, items, then the shape and content of every array, little-endian.
+
+    Integers count as int64, other numbers as float32.
+    """
     digest = hashlib.sha256(np.array(sizes, "<i8").tobytes())
-    for edge_index in edges:
-        digest.update(np.array(edge_index.shape, "<i8").tobytes())
-        digest.update(np.ascontiguousarray(edge_index, "<i8").data)
+    for array in arrays:
+        digest.update(np.array(array.shape, "<i8").tobytes())
+        if array.dtype.kind == "f":
+            bits = np.array(array, "<f4").view("<u4")
+            bits[np.isnan(array)] = 0x7FC00000  # platforms have several NaN
+            digest.update(bits.data)
+        else:
+            digest.update(np.ascontiguousarray(array, "<i8").data)
     return digest.hexdigest()
 
 
-def _stream(version: int, seed: int, part: int) -> np.random.Generator:
+def stream(version: int, seed: int, part: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([version, seed, part])))

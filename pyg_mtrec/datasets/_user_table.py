@@ -33,6 +33,10 @@ class IdColumn:
     codes: Integers
     values: Integers | list[str]
 
+    def __post_init__(self) -> None:
+        #: The node of every row; its code until nodes are numbered.
+        self.nodes = self.codes
+
     def blame(self, bad: NDArray[np.bool_], message: str) -> NoReturn:
         r"""Raises for the first row with one of the values marked in ``bad``."""
         row = int(np.argmax(bad[self.codes]))
@@ -48,7 +52,7 @@ class UserTable:
         label: What to call a DataFrame in messages.
         ids: Names of the columns of ids; all are needed.
         needed: Names of further columns that are needed.
-        optional: Names of columns that are read if they are there.
+        optional: Names of columns that are read if they are there, :obj:`None` for all.
         sep: Separator of a file (default: tab if its name says TSV, else comma).
     """
 
@@ -58,7 +62,7 @@ class UserTable:
         label: str,
         ids: Sequence[str],
         needed: Sequence[str] = (),
-        optional: Sequence[str] = (),
+        optional: Sequence[str] | None = (),
         sep: str | None = None,
     ) -> None:
         wanted = [*ids, *needed]
@@ -68,7 +72,8 @@ class UserTable:
             self.frame = source
         elif isinstance(source, str | os.PathLike):
             self.label = f"'{os.fspath(source)}'"
-            self.frame = self._read(Path(source), wanted, {*wanted, *optional}, ids, label, sep)
+            useful = None if optional is None else {*wanted, *optional}
+            self.frame = self._read(Path(source), wanted, useful, ids, label, sep)
         else:
             raise InputError(
                 f"'{label}' needs to be a DataFrame or the path of a CSV or TSV file"
@@ -114,7 +119,7 @@ class UserTable:
         with np.errstate(over="ignore"):
             numbers = pd.to_numeric(self.frame[name], errors="coerce")
             out: NDArray[np.float32] = numbers.to_numpy(np.float64, na_value=np.nan).astype("f4")
-        self._check(name, np.isfinite(out), "a number")
+        self.check(name, np.isfinite(out), "a number")
         return out
 
     def times(self, name: str) -> Integers:
@@ -125,17 +130,18 @@ class UserTable:
             numbers = pd.to_numeric(column, errors="coerce")
             if numbers.notna().any():
                 value = numbers.to_numpy(np.float64, na_value=np.nan)
-                self._check(name, np.abs(value) < 2.0**63, "a number")
+                self.check(name, np.abs(value) < 2.0**63, "a number")
                 out = numbers.to_numpy().astype(np.int64)  # not through floats: all digits count
                 return out
             column = pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
-        self._check(name, column.notna().to_numpy(bool), "a number or an ISO 8601 date")
+        self.check(name, column.notna().to_numpy(bool), "a number or an ISO 8601 date")
         if column.dt.tz is not None:
             column = column.dt.tz_convert(None)
         out = column.to_numpy("datetime64[s]").astype(np.int64)
         return out
 
-    def _check(self, name: str, good: NDArray[np.bool_], need: str) -> None:
+    def check(self, name: str, good: NDArray[np.bool_], need: str) -> None:
+        r"""Raises for the first row of a column that is not marked in ``good``."""
         if not good.all():
             row = int(np.argmin(good))
             self.blame(row, f"'{name}' needs to be {need} (got {self.frame[name].iloc[row]})")
@@ -155,7 +161,7 @@ class UserTable:
         self,
         path: Path,
         wanted: Sequence[str],
-        useful: set[str],
+        useful: set[str] | None,
         ids: Sequence[str],
         argument: str,
         sep: str | None,
@@ -182,7 +188,7 @@ class UserTable:
                     low_memory=False,
                     **options,
                 )
-                return frame[[name for name in found if name in useful]]
+                return frame[[name for name in found if useful is None or name in useful]]
         except pd.errors.EmptyDataError:
             raise InputError(f"{self.label} is empty: it needs a line of column names") from None
         except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error) as error:

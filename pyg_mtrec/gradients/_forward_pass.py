@@ -15,7 +15,7 @@ from pyg_mtrec.gradients._look_ups import (
     merged,
     node_ids,
 )
-from pyg_mtrec.gradients._unique_rows import unique_rows
+from pyg_mtrec.gradients._unique_rows import fill_slots, unique_rows
 from pyg_mtrec.nn.encoders import Encoder
 from pyg_mtrec.tasks import Task
 
@@ -85,7 +85,7 @@ class ForwardPass:
         self.identity = self.local and all(self.outputs[n] is self.inputs[n] for n in self.inputs)
         for key, ids in self.ids.items():
             if ids is not None:
-                _fill_slots(slots, key, ids, sources[key].size(0))
+                fill_slots(slots, key, ids, sources[key].size(0))
         self.leaves = {key: x.detach().requires_grad_() for key, x in self.outputs.items()}
         # Gathered rows have a buffer for every task; of whole matrices autograd makes one where
         # a task reads them.
@@ -221,14 +221,6 @@ def own_gradients(
         task: {name: _or_zeros(next(rest), p) for name, p in named.items()}
         for task, named in own.items()
     }
-
-
-def _fill_slots(slots: dict[str, Tensor], key: str, ids: Tensor, num_rows: int) -> None:
-    slot = slots.get(key)
-    if slot is None or slot.device != ids.device or slot.numel() != num_rows:
-        slot = slots[key] = torch.zeros(num_rows, dtype=torch.long, device=ids.device)
-    # Where a static tail repeats row 0 any of its places will do: all hold the same row.
-    slot[ids] = torch.arange(ids.numel(), device=ids.device)
 
 
 def _gathered(x: Tensor, ids: Tensor | None) -> Tensor:

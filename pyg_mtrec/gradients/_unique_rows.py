@@ -23,3 +23,23 @@ def unique_rows(ids: Tensor, static: bool) -> Tensor:
     is_new[1:] = ordered[1:] != ordered[:-1]
     slot = is_new.cumsum(0) - 1  # [n]
     return torch.zeros_like(ordered).scatter_(0, slot, ordered)
+
+
+def fill_slots(slots: dict[str, Tensor], key: str, ids: Tensor, num_rows: int) -> Tensor:
+    r"""Returns where each id stands among the distinct ones, for rows that are among them.
+
+    Args:
+        slots: Scratch space that is kept from step to step.
+        key: Whose ids they are.
+        ids: The distinct ids.
+        num_rows: How many ids there may be.
+
+    Returns:
+        Places :math:`[N]`; of other ids what earlier steps left.
+    """
+    slot = slots.get(key)
+    if slot is None or slot.device != ids.device or slot.numel() != num_rows:
+        slot = slots[key] = torch.zeros(num_rows, dtype=torch.long, device=ids.device)
+    # Where a static tail repeats row 0 any of its places will do: all hold the same row.
+    slot[ids] = torch.arange(ids.numel(), device=ids.device)
+    return slot

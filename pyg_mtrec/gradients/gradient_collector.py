@@ -3,13 +3,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
+from torch.nn import Module, Parameter
 
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.gradients._forward_pass import ForwardPass, own_gradients
 from pyg_mtrec.gradients._gathered import Gathered, GatheredRepresentations
 from pyg_mtrec.gradients._grad_buffer import GradBuffer
 from pyg_mtrec.gradients._look_ups import look_ups
+from pyg_mtrec.gradients._unweighted import unweighted
 from pyg_mtrec.gradients.row_gradients import RowGradients
 from pyg_mtrec.gradients.task_gradients import TaskGradients, identity
 from pyg_mtrec.gradients.update import Update
@@ -79,6 +80,11 @@ class GradientCollector:
         self._buffers: dict[str, GradBuffer] = {}
         self._step: ForwardPass | None = None
         self._pulled = False
+
+    @property
+    def modules(self) -> dict[str, Module]:
+        r"""What is trained, by name, beside the tasks."""
+        return {"embedding": self.embedding, "encoder": self.encoder}
 
     @property
     def tables(self) -> dict[str, Parameter]:
@@ -177,7 +183,7 @@ class GradientCollector:
         own = step.backward((weights * losses).sum(), parameters, retain_graph=False)
         step.release()
         self._pulled = False
-        return losses.detach(), Update(step.sinks[0], {}, _unweighted(own, weights))
+        return losses.detach(), Update(step.sinks[0], {}, unweighted(own, weights))
 
     def write(self, update: Update) -> None:
         r"""Writes the combined gradient into ``.grad`` of every parameter, replacing what is there.
@@ -240,18 +246,10 @@ class GradientCollector:
         for name, grad in zip(leaves, found, strict=True):
             if grad is not None:  # a task read the matrix, not rows
                 self._buffer(name).grad.add_(grad)
-        return losses.detach(), Update({}, {}, _unweighted(own, weights))
+        return losses.detach(), Update({}, {}, unweighted(own, weights))
 
     def _buffer(self, name: str) -> GradBuffer:
         table = self.tables[name]
         if name not in self._buffers or not self._buffers[name].fits(table):
             self._buffers[name] = GradBuffer(table)
         return self._buffers[name]
-
-
-def _unweighted(own: dict[str, dict[str, Tensor]], weights: Tensor) -> dict[str, dict[str, Tensor]]:
-    by = weights + (weights == 0)
-    return {
-        task: {name: grad / by[position] for name, grad in grads.items()}
-        for position, (task, grads) in enumerate(own.items())
-    }

@@ -58,6 +58,10 @@ class TaskGradients:
         grads = self.rows[table].grads.double()
         return self.reduce(torch.einsum("srd,trd->rst", grads, grads))
 
+    def table_gram(self, table: str) -> Tensor:
+        r"""Returns the part of :meth:`gram` that a table's rows make, :math:`[T, T]`."""
+        return self.reduce(_gram(self.rows[table].grads))
+
     def gram(self) -> Tensor:
         r"""Returns the Gram matrix of the tasks' gradients over everything that they share.
 
@@ -65,10 +69,14 @@ class TaskGradients:
             :math:`\langle g_s, g_t \rangle` in float64, shape :math:`[T, T]`, where :math:`g_t` is
             made of all rows of all tables and of all dense parameters.
         """
+        return self.tables_gram() + self.dense_gram()
+
+    def tables_gram(self) -> Tensor:
+        r"""Returns the part of :meth:`gram` that the rows of all tables make, :math:`[T, T]`."""
         gram = self.losses.new_zeros(self.num_tasks, self.num_tasks, dtype=torch.float64)
         for rows in self.rows.values():
             gram = gram + _gram(rows.grads)
-        return self.reduce(gram) + self.dense_gram()
+        return self.reduce(gram)
 
     def dense_gram(self) -> Tensor:
         r"""Returns the part of :meth:`gram` that the dense parameters make, :math:`[T, T]`."""

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from pyg_mtrec.loader.batch import Batch as Batch
     from pyg_mtrec.loader.edge_sampler import EdgeSampler as EdgeSampler
     from pyg_mtrec.loader.full_batch import FullBatch as FullBatch
+    from pyg_mtrec.loader.impression_loader import ImpressionLoader as ImpressionLoader
+    from pyg_mtrec.loader.impressions import Impressions as Impressions
     from pyg_mtrec.loader.multi_task_loader import MultiTaskLoader as MultiTaskLoader
     from pyg_mtrec.loader.negative_sampler import NegativeSampler as NegativeSampler
     from pyg_mtrec.loader.partner_sampler import PartnerSampler as PartnerSampler
@@ -17,6 +19,8 @@ _NAMES = {
     "Batch": "batch",
     "EdgeSampler": "edge_sampler",
     "FullBatch": "full_batch",
+    "ImpressionLoader": "impression_loader",
+    "Impressions": "impressions",
     "MultiTaskLoader": "multi_task_loader",
     "NegativeSampler": "negative_sampler",
     "PartnerSampler": "partner_sampler",
@@ -26,6 +30,8 @@ __all__ = [
     "Batch",
     "EdgeSampler",
     "FullBatch",
+    "ImpressionLoader",
+    "Impressions",
     "MultiTaskLoader",
     "NegativeSampler",
     "PartnerSampler",

@@ -1,4 +1,4 @@
-"""Tables, layers, encoders: everything with parameters, nothing that knows of training."""
+"""Tables, layers, encoders, heads: everything with parameters, nothing that knows of training."""
 
 from typing import TYPE_CHECKING
 
@@ -19,36 +19,63 @@ if TYPE_CHECKING:
     from pyg_mtrec.nn.encoders import LightGCN as LightGCN
     from pyg_mtrec.nn.encoders import Representations as Representations
     from pyg_mtrec.nn.encoders import TaskHypergraphEncoder as TaskHypergraphEncoder
+    from pyg_mtrec.nn.heads import AITM as AITM
+    from pyg_mtrec.nn.heads import ESMM as ESMM
+    from pyg_mtrec.nn.heads import PLE as PLE
+    from pyg_mtrec.nn.heads import Head as Head
+    from pyg_mtrec.nn.heads import HTLNet as HTLNet
+    from pyg_mtrec.nn.heads import MMoE as MMoE
+    from pyg_mtrec.nn.heads import SharedBottom as SharedBottom
+    from pyg_mtrec.nn.heads import SingleTask as SingleTask
+    from pyg_mtrec.nn.predictor import Predictor as Predictor
 
 _NAMES = {
+    "AITM": "heads",
     "Adjacency": "conv",
+    "ESMM": "heads",
     "Encoder": "encoders",
     "FieldEmbedding": "embedding",
+    "HTLNet": "heads",
+    "Head": "heads",
     "HypergraphConv": "conv",
     "Incidence": "conv",
     "LGConv": "conv",
     "LightGCN": "encoders",
     "MF": "encoders",
+    "MMoE": "heads",
     "NGCF": "encoders",
     "NGCFConv": "conv",
     "NodeEmbedding": "embedding",
+    "PLE": "heads",
+    "Predictor": "predictor",
     "Representations": "encoders",
+    "SharedBottom": "heads",
+    "SingleTask": "heads",
     "TaskHypergraphEncoder": "encoders",
     "TransitionalAttention": "conv",
 }
 __all__ = [
+    "AITM",
+    "ESMM",
     "MF",
     "NGCF",
+    "PLE",
     "Adjacency",
     "Encoder",
     "FieldEmbedding",
+    "HTLNet",
+    "Head",
     "HypergraphConv",
     "Incidence",
     "LGConv",
     "LightGCN",
+    "MMoE",
     "NGCFConv",
     "NodeEmbedding",
+    "Predictor",
     "Representations",
+    "SharedBottom",
+    "SingleTask",
     "TaskHypergraphEncoder",
     "TransitionalAttention",
 ]

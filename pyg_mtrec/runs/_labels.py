@@ -8,6 +8,15 @@ _SPELLING = {
     "map": "MAP",
     "auc": "AUC",
     "hit_ratio": "HitRatio",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+    "nrmse_std": "NRMSE (std)",
+    "nrmse_mean": "NRMSE (mean)",
+    "nrmse_range": "NRMSE (range)",
+    "nmae_std": "NMAE (std)",
+    "nmae_mean": "NMAE (mean)",
+    "nmae_range": "NMAE (range)",
 }
 
 _ARMS = {"ease": "EASE", "item-knn": "ItemKNN", "pmtrec": "PMTRec"}
@@ -25,6 +34,8 @@ def is_ln2(guess: float | None) -> bool:
 
 
 def metric_label(metric: str) -> str:
-    r"""Returns ``NDCG@20`` for ``ndcg@20``."""
-    name, at, cut_off = metric.partition("@")
-    return _SPELLING.get(name, name.replace("_", " ").capitalize()) + at + cut_off
+    r"""Returns ``NDCG@20`` for ``ndcg@20`` and ``click: AUC`` for ``click/auc``."""
+    target, slash, rest = metric.rpartition("/")
+    name, at, cut_off = rest.partition("@")
+    name = _SPELLING.get(name, name.replace("_", " ").capitalize())
+    return f"{target}{': ' if slash else ''}{name}{at}{cut_off}"

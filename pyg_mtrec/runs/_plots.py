@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pyg_mtrec._errors import InputError
+from pyg_mtrec.metrics._direction import is_smaller_better
 from pyg_mtrec.runs._labels import arm_label, is_ln2, metric_label
 
 # Okabe and Ito's palette: told apart with every common colour vision
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _GREY = "#9A9A9A"
 _INK = "#333333"
-_YARDSTICKS = ("popularity", "item-knn", "ease", "oracle")
+_YARDSTICKS = ("popularity", "item-knn", "ease", "oracle", "constant")
 
 
 def curve(rows: Sequence[Mapping[str, Any]], metric: str | None = None) -> bytes:
@@ -42,7 +43,9 @@ def curve(rows: Sequence[Mapping[str, Any]], metric: str | None = None) -> bytes
     epochs, values = _points(rows, chosen)
     top.plot(epochs, values, color=_COLORS[0], linewidth=2, **_dots(epochs))
     if values:
-        best = max(range(len(values)), key=values.__getitem__)
+        best = (min if is_smaller_better(chosen) else max)(
+            range(len(values)), key=values.__getitem__
+        )
         top.plot(epochs[best], values[best], "o", color=_COLORS[1], markersize=9, zorder=3)
         top.set_title(
             f"Validation {metric_label(chosen.removeprefix('valid/'))}:"
@@ -124,8 +127,10 @@ def comparison(values: Mapping[str, float], metric: str) -> bytes:
     axes.bar_label(bars, labels=[f"{height:.4f}" for height in heights], padding=5, color=_INK)
     axes.set_yticks(range(len(arms)), [arm_label(arm) for arm in arms])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.12 * max([*heights, 1e-9]))
-    axes.set_title(f"{metric_label(metric)} on the test split", loc="left", color=_INK)
+    high, low = max([*heights, 1e-9]), min([*heights, 0.0])
+    axes.set_xlim(low - 0.12 * (high - low) * (low < 0), high + 0.12 * (high - low))
+    smaller = ", smaller is better" if is_smaller_better(metric) else ""
+    axes.set_title(f"{metric_label(metric)} on the test split{smaller}", loc="left", color=_INK)
     _clean(axes, grid="x")
     axes.tick_params(axis="y", length=0)
     return _png(figure)

@@ -9,6 +9,8 @@ from pyg_mtrec.runs._atomic import cannot_write, remove_leftovers, write_atomic
 from pyg_mtrec.runs.history import History
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pyg_mtrec.runs.checkpoint import Checkpoint
 
 _FREE = ("out", "root", "tensorboard")  # no number depends on these settings
@@ -32,6 +34,8 @@ class RunDirectory:
     ``curve.png``        validation metric and losses over the epochs
     ``pretrain.png``     the losses of the first of two stages over its epochs
     ``comparison.png``   arms side by side
+    ``reliability.png``  binary targets: observed rates over predicted ones
+    ``predicted.png``    continuous targets: labels over predictions
     ===================  ==========================================================
 
     Args:
@@ -186,8 +190,7 @@ class RunDirectory:
         from pyg_mtrec.runs import _plots
 
         metric = metric or self.read_config().get("select_metric")
-        self._write("curve.png", _plots.curve(self.history.rows(), metric))
-        return self._file("curve.png")
+        return self._image("curve.png", _plots.curve(self.history.rows(), metric))
 
     def plot_pretraining(self, guesses: Mapping[str, float | None], epoch: int) -> Path:
         r"""Draws ``pretrain.png`` from the columns ``loss/TASK`` of the first stage's history.
@@ -202,8 +205,7 @@ class RunDirectory:
         from pyg_mtrec.runs import _plots
 
         rows = self.pretrain_history.rows()
-        self._write("pretrain.png", _plots.pretraining(rows, guesses, epoch))
-        return self._file("pretrain.png")
+        return self._image("pretrain.png", _plots.pretraining(rows, guesses, epoch))
 
     def plot_comparison(
         self, table: Mapping[str, Mapping[str, float | None] | None], metric: str = "recall@20"
@@ -224,8 +226,37 @@ class RunDirectory:
             for arm, metrics in table.items()
             if metrics is not None and (value := metrics.get(metric)) is not None
         }
-        self._write("comparison.png", _plots.comparison(values, metric))
-        return self._file("comparison.png")
+        return self._image("comparison.png", _plots.comparison(values, metric))
+
+    def plot_reliability(self, curves: "Mapping[str, tuple[Tensor, Tensor, Tensor]]") -> Path:
+        r"""Draws ``reliability.png``, a reliability diagram per binary target.
+
+        Args:
+            curves: Target to what :func:`~pyg_mtrec.metrics.reliability_curve` returns.
+
+        Returns:
+            The path of the image.
+        """
+        from pyg_mtrec.runs import _prediction_plots
+
+        return self._image("reliability.png", _prediction_plots.reliability(curves))
+
+    def plot_predicted(self, pairs: "Mapping[str, tuple[Tensor, Tensor]]") -> Path:
+        r"""Draws ``predicted.png``, labels over predictions of each continuous target.
+
+        Args:
+            pairs: Target to predictions and labels, NaN where unlabelled, both of shape ``[n]``.
+
+        Returns:
+            The path of the image.
+        """
+        from pyg_mtrec.runs import _prediction_plots
+
+        return self._image("predicted.png", _prediction_plots.predicted(pairs))
+
+    def _image(self, name: str, content: bytes) -> Path:
+        self._write(name, content)
+        return self._file(name)
 
     def _file(self, name: str) -> Path:
         return self.path / name

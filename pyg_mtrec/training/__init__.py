@@ -9,12 +9,14 @@ if TYPE_CHECKING:
     from pyg_mtrec.training.evaluation import evaluate_run as evaluate_run
     from pyg_mtrec.training.experiment import run_experiment as run_experiment
     from pyg_mtrec.training.multi_task_step import MultiTaskStep as MultiTaskStep
+    from pyg_mtrec.training.prediction_scorer import PredictionScorer as PredictionScorer
     from pyg_mtrec.training.settings import Settings as Settings
     from pyg_mtrec.training.trainer import Trainer as Trainer
 
 _NAMES = {
     "EarlyStopping": "early_stopping",
     "MultiTaskStep": "multi_task_step",
+    "PredictionScorer": "prediction_scorer",
     "Settings": "settings",
     "Trainer": "trainer",
     "evaluate_run": "evaluation",
@@ -23,6 +25,7 @@ _NAMES = {
 __all__ = [
     "EarlyStopping",
     "MultiTaskStep",
+    "PredictionScorer",
     "Settings",
     "Trainer",
     "evaluate_run",

@@ -16,7 +16,7 @@ from pyg_mtrec.loader import MultiTaskLoader
 from pyg_mtrec.metrics import DotProductScorer, RankingEvaluator
 from pyg_mtrec.nn import Adjacency, Incidence, NodeEmbedding, TaskHypergraphEncoder
 from pyg_mtrec.nn.encoders import Encoder
-from pyg_mtrec.tasks import BPR, RatingRegression, Task
+from pyg_mtrec.tasks import BPR, PredictionTask, RatingRegression, Regression, Task
 from pyg_mtrec.tasks._resolve import task_from_name
 from pyg_mtrec.training._data import SplitData, generator
 from pyg_mtrec.training._named import build, named_class
@@ -224,7 +224,9 @@ def _check_task_options(settings: Settings, tasks: Iterable[str]) -> None:
             )
 
 
-def _balancer(name: str, settings: Settings, tasks: Mapping[str, Task]) -> Balancer:
+def _balancer(
+    name: str, settings: Settings, tasks: Mapping[str, Task] | Mapping[str, PredictionTask]
+) -> Balancer:
     rule = named_class("balancing", name)
     options = {}
     if name == settings.balancer:  # what a run compares with has no options
@@ -240,7 +242,7 @@ def _balancer(name: str, settings: Settings, tasks: Mapping[str, Task]) -> Balan
         "scale": settings.scale,
         "seed": settings.seed,
         "num_tasks": len(tasks),
-        "regression": [isinstance(task, RatingRegression) for task in tasks.values()],
+        "regression": [isinstance(task, (RatingRegression, Regression)) for task in tasks.values()],
         "lower_bounds": [task.lower_bound for task in tasks.values()],
     }
     try:

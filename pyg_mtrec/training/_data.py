@@ -13,6 +13,7 @@ from pyg_mtrec._errors import InputError
 from pyg_mtrec.metrics import Scorer
 from pyg_mtrec.tasks._resolve import task_names
 from pyg_mtrec.training._named import named_class
+from pyg_mtrec.training._options import check_options, check_values, parse_options
 from pyg_mtrec.training._stages import HYPERGRAPH_ENCODER, needs_hypergraphs
 from pyg_mtrec.training.settings import Settings
 from pyg_mtrec.transforms import AddTaskHypergraphs, PermuteIds, SplitInteractions
@@ -42,7 +43,7 @@ def load_data(settings: Settings) -> SplitData:
         data, tasks, strategy, provenance = _from_tables(settings)
     else:
         module = settings.dataset.replace("-", "_")
-        dataset = open_dataset(module, settings.root)
+        dataset = open_dataset(module, settings.root, **dataset_options(settings, module))
         data, tasks = dataset[0], list(dataset.default_tasks)
         strategy = dataset.default_split
         provenance = {
@@ -101,6 +102,18 @@ def open_dataset(module: str, root: str | None, **kwargs: Any) -> Any:
             f" files in DIR/{module}/raw, or an empty one to download them into"
         )
     return cls(None if root is None else str(Path(root) / module), **kwargs)
+
+
+def dataset_options(settings: Settings, module: str) -> dict[str, Any]:
+    r"""Returns the further arguments of the data set, checked."""
+    cls = named_class("datasets", module)
+    options = parse_options(settings.dataset_options, "dataset_options")
+    check_options(options, cls, cls.__name__)
+    for name in ("root", "transform", "pre_transform", "force_reload"):
+        if name in options:
+            raise InputError(f"'{name}' is none of '--dataset-options': leave it out")
+    check_values(options, cls, cls.__name__)
+    return options
 
 
 def _from_tables(settings: Settings) -> tuple[HeteroData, list[str], str, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The first of two stages: trained by its own loss, and what came of it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -8,6 +8,9 @@ from torch import Tensor
 from pyg_mtrec.runs._labels import arm_label, is_ln2
 from pyg_mtrec.training._arm import Arm
 from pyg_mtrec.training._tuned import ARM_SETTINGS
+
+if TYPE_CHECKING:
+    from pyg_mtrec.gradients import GradientCollector
 
 _LOST = 0.01  # a table that kept less of its norm has gone to zero
 _SAME = 0.1  # representations that kept less of their spread tell few nodes apart
@@ -96,9 +99,8 @@ def _guesses(arm: Arm) -> dict[str, float | None]:
     with torch.no_grad():
         for weight in arm.embedding.weight_dict.values():
             weight.zero_()
-    losses, _ = arm.step.collector.collect_weighted(
-        next(iter(arm.loader)), arm.adj_dict, torch.ones_like
-    )
+    collector = cast("GradientCollector", arm.step.collector)
+    losses, _ = collector.collect_weighted(next(iter(arm.loader)), arm.adj_dict, torch.ones_like)
     with torch.no_grad():
         for name, weight in arm.embedding.weight_dict.items():
             weight.copy_(kept[name])

@@ -8,6 +8,7 @@ from typing import Any
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.runs import Checkpoint, RunDirectory
 from pyg_mtrec.training._data import MAIN, SplitData
+from pyg_mtrec.training._impressions import ImpressionData
 from pyg_mtrec.training.settings import Settings
 
 
@@ -47,7 +48,7 @@ def remove_checkpoints(run: RunDirectory, arms: Iterable[str]) -> None:
     run.pretrain_checkpoint.path.unlink(missing_ok=True)  # what it was for is in pretrained.pt
 
 
-def input_hashes(settings: Settings, data: SplitData) -> dict[str, Any]:
+def input_hashes(settings: Settings, data: SplitData | ImpressionData) -> dict[str, Any]:
     r"""Returns SHA-256 of every file that the run reads."""
     hashes = dict(data.provenance["sha256"])
     if settings.pretrained is not None:
@@ -70,7 +71,7 @@ def check_same_inputs(run: RunDirectory, hashes: dict[str, Any], resume: bool) -
             )
 
 
-def save_ids(run: RunDirectory, data: SplitData, hashes: dict[str, Any]) -> None:
+def save_ids(run: RunDirectory, data: SplitData | ImpressionData, hashes: dict[str, Any]) -> None:
     r"""Keeps what ``recommend`` and a resume need."""
     ids = {name: data.train[name].raw_id for name in ("user", "item")}
     tables = getattr(data.train, "raw_id_tables", {})

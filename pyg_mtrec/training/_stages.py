@@ -20,13 +20,47 @@ def needs_hypergraphs(settings: Settings) -> bool:
     )
 
 
+_OF_RANKING = ("tasks", "task_options", "pretrained", "finetune")
+_OF_HEADS = (
+    "head_options",
+    "targets",
+    "core_target",
+    "target_options",
+    "user_features",
+    "item_features",
+    "categorical",
+    "numeric",
+)
+
+
+def check_head(settings: Settings) -> None:
+    r"""Refuses settings of ranking beside a head, and settings of a head without one.
+
+    Raises:
+        InputError: If there is such a setting.
+    """
+    unwanted = _OF_HEADS if settings.head is None else _OF_RANKING
+    for name in unwanted:
+        if getattr(settings, name):
+            flag = f"'--{name.replace('_', '-')}'"
+            if settings.head is None:
+                raise InputError(f"{flag} is of a run that predicts: pass '--head' beside it")
+            raise InputError(f"{flag} is of a run that ranks: leave it or '--head' out")
+    if settings.head is not None and settings.encoder == HYPERGRAPH_ENCODER:
+        raise InputError(
+            f"encoder '{HYPERGRAPH_ENCODER}' cannot feed a head: take mf, lightgcn or ngcf"
+        )
+
+
 def check_stages(settings: Settings) -> None:
     r"""Refuses encoders, tasks and rules that do not go together in a stage.
 
     Raises:
         InputError: If a stage is trained on hyperedges that its encoder does not represent, the
-            second stage has no task, or tasks are to be combined where they meet no more.
+            second stage has no task, tasks are to be combined where they meet no more, or settings
+            of a head and of ranking meet.
     """
+    check_head(settings)
     stages = [(settings.encoder, settings.tasks)]
     if has_two_stages(settings):
         if not settings.finetune_tasks:

@@ -16,6 +16,7 @@ EASE_L2 = [30.0, 100.0, 300.0, 1000.0, 3000.0]
 ARM_SETTINGS = ("lr", "weight_decay", "batch_size")
 _UNTOUCHED = (
     "dataset",
+    "dataset_options",
     "interactions",
     "encoder",
     "dim",

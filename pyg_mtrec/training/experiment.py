@@ -11,6 +11,7 @@ from pyg_mtrec.training import _keep as keep
 from pyg_mtrec.training._data import MAIN, SplitData, load_data
 from pyg_mtrec.training._first_stage import describe_pretraining, pretrain
 from pyg_mtrec.training._plans import plans
+from pyg_mtrec.training._prediction_run import run_prediction
 from pyg_mtrec.training._pretrained import pretrained_state
 from pyg_mtrec.training._report import Clock, describe, describe_tables, num_labels, versions
 from pyg_mtrec.training._stages import check_stages
@@ -35,6 +36,10 @@ def run_experiment(
     With a hypergraph encoder, or ``finetune``, a run has two stages. What combines tasks does so in
     the first, whose own loss says when to stop; the arms beside it are the second stage from random
     tables, and from those of the plain sum.
+
+    With a ``head``, a run predicts the targets of impressions: validation selects by a metric of
+    the core target, and the arms beside it (``comparison="on"``) are a head that shares nothing but
+    tables, and the same head under the plain sum.
 
     Args:
         settings: What to run.
@@ -66,6 +71,8 @@ def _run(
 ) -> dict[str, Any]:
     check_stages(settings)
     device = resolve_device(settings.device)
+    if settings.head is not None:
+        return run_prediction(settings, run, resume, echo, progress, device)
     clock = Clock()
     with clock("load"):
         data = load_data(settings)

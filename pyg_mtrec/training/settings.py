@@ -17,11 +17,28 @@ class Settings:
     """
 
     dataset: str = _setting("planted", "data set to train on", room="datasets")
+    dataset_options: list[str] = _setting(
+        [],
+        "further arguments of the data set, as num_interactions=100000",
+        metavar="NAME=VALUE",
+    )
     interactions: str | None = _setting(
         None, "CSV of your own interactions (columns user, item[, rating][, time])"
     )
     social: str | None = _setting(None, "CSV of user-user links (columns user, friend)")
     item_groups: str | None = _setting(None, "CSV of item categories (columns item, category)")
+    user_features: str | None = _setting(
+        None, "CSV of user features (column user, any others), for a head"
+    )
+    item_features: str | None = _setting(
+        None, "CSV of item features (column item, any others), for a head"
+    )
+    categorical: list[str] = _setting(
+        [], "columns of --interactions that are categories of an impression", metavar="NAME"
+    )
+    numeric: list[str] = _setting(
+        [], "columns of --interactions that are numbers of an impression", metavar="NAME"
+    )
     root: str | None = _setting(
         None, "folder with one folder per data set, raw files in DIR/NAME/raw"
     )
@@ -59,6 +76,23 @@ class Settings:
     )
     pretrained: str | None = _setting(
         None, "pretrained.pt of another run, whose tables take the place of random ones"
+    )
+    head: str | None = _setting(
+        None,
+        "head that predicts targets of impressions, instead of ranking items",
+        room="nn.heads",
+    )
+    head_options: list[str] = _setting(
+        [], "further arguments of the head, as num_experts=8", metavar="NAME=VALUE"
+    )
+    targets: list[str] = _setting(
+        [], "what the head predicts, in chain order (default: the data set's)", metavar="NAME"
+    )
+    core_target: str | None = _setting(
+        None, "the main target, which selects the epoch (default: the last one)"
+    )
+    target_options: list[str] = _setting(
+        [], "arguments of targets, as watch_time.transform=log1p", metavar="TARGET.NAME=VALUE"
     )
     finetune: str | None = _setting(
         None,
@@ -100,7 +134,11 @@ class Settings:
         choices=("adam", "adamw"),
     )
     topk: list[int] = _setting([5, 10, 20, 40], "cut-offs of the ranking metrics", metavar="K")
-    select_metric: str = _setting("recall@20", "validation metric that selects the epoch")
+    select_metric: str = _setting(
+        "recall@20",
+        "validation metric that selects the epoch, with a head TARGET/METRIC (default there: the"
+        " core target's log_loss or rmse)",
+    )
     valid_users: int = _setting(2000, "users in the validation sample of every epoch")
     split: str | None = _setting(
         None,

@@ -2,7 +2,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,10 +11,14 @@ from tqdm import tqdm
 
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.loader import MultiTaskLoader
+from pyg_mtrec.metrics._direction import is_smaller_better
 from pyg_mtrec.runs import Checkpoint, History
 from pyg_mtrec.training._state import load_state, save_state
 from pyg_mtrec.training.early_stopping import EarlyStopping
 from pyg_mtrec.training.multi_task_step import MultiTaskStep
+
+if TYPE_CHECKING:
+    from pyg_mtrec.loader import ImpressionLoader
 
 Row = dict[str, float]
 
@@ -30,8 +34,8 @@ class Trainer:
         loader: Yields the batches of an epoch; its first task is the main one.
         optimizer: Owns the parameters of tables, encoder and tasks.
         evaluate: Returns the validation metrics of the current weights (default: none).
-        select: The validation metric that selects the epoch; larger is better. ``"loss"`` is the
-            sum of the tasks' mean losses during the epoch, of which smaller is better.
+        select: The validation metric that selects the epoch, whether larger is better or, as with
+            an error, smaller. ``"loss"`` is the sum of the tasks' mean losses during the epoch.
         epochs: The largest number of epochs.
         patience: Epochs without a gain before stopping.
         min_delta: A gain has to be larger than this.
@@ -54,7 +58,7 @@ class Trainer:
     def __init__(
         self,
         step: MultiTaskStep,
-        loader: MultiTaskLoader,
+        loader: "MultiTaskLoader | ImpressionLoader",
         optimizer: Optimizer,
         evaluate: Callable[[], Mapping[str, float]] = dict,
         *,
@@ -96,8 +100,7 @@ class Trainer:
         r"""What the optimiser trains and the checkpoint holds, by name."""
         collector = self.step.collector
         return {
-            "embedding": collector.embedding,
-            "encoder": collector.encoder,
+            **collector.modules,
             "balancer": self.step.balancer,
             **{f"task/{name}": task for name, task in collector.tasks.items()},
         }
@@ -142,7 +145,7 @@ class Trainer:
 
     @property
     def _sign(self) -> int:
-        return -1 if self.select == "loss" else 1
+        return -1 if self.select == "loss" or is_smaller_better(self.select) else 1
 
     @property
     def _is_over(self) -> bool:

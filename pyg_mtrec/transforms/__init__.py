@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pyg_mtrec.transforms.k_core import KCore as KCore
     from pyg_mtrec.transforms.normalized_adjacency import NormalizedAdjacency as NormalizedAdjacency
     from pyg_mtrec.transforms.permute_ids import PermuteIds as PermuteIds
+    from pyg_mtrec.transforms.split_impressions import SplitImpressions as SplitImpressions
     from pyg_mtrec.transforms.split_interactions import SplitInteractions as SplitInteractions
 
 _NAMES = {
@@ -18,6 +19,7 @@ _NAMES = {
     "KCore": "k_core",
     "NormalizedAdjacency": "normalized_adjacency",
     "PermuteIds": "permute_ids",
+    "SplitImpressions": "split_impressions",
     "SplitInteractions": "split_interactions",
 }
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "KCore",
     "NormalizedAdjacency",
     "PermuteIds",
+    "SplitImpressions",
     "SplitInteractions",
 ]
 

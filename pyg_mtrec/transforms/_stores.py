@@ -65,6 +65,8 @@ def attributes(
     r"""Yields the attributes with one entry per node or edge, and the dimension they lie along."""
     store = data[key]
     for name, value in store.items():
+        if name.endswith(("_names", "_kinds")):
+            continue  # of columns: as many as there are rows only by chance
         if isinstance(value, Tensor):
             dim: Any = data.__cat_dim__(name, value, store)
             if isinstance(dim, int) and value.dim() > 0 and value.size(dim) == size:

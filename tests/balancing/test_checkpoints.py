@@ -32,6 +32,8 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("GradDrop", {}),
     ("GradDrop", {"leak": [0.0, 0.2, 0.2]}),
     ("GradVac", {}),
+    ("GradientAdjustment", {"gamma": 0.5, "scope": "table"}),
+    ("GradientAdjustment", {"gamma": 0.5, "scope": "row"}),
     ("IMTLG", {"scope": "table"}),
     ("IMTLG", {"scope": "row"}),
     ("MGDA", {"scope": "table"}),

@@ -18,7 +18,7 @@ def trials(monkeypatch):
     """Trials that cost nothing: the value is the learning rate less the decay."""
     run = []
 
-    def trial(cell, dataset, root, params, before, rungs, device, change):
+    def trial(cell, dataset, root, params, before, rungs, device, change, build):
         run.append(params)
         value = params["lr"] - params["weight_decay"]
         return {"params": params, "value": value, "rungs": {}, "seconds": 0.0, "pruned": False}

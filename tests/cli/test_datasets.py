@@ -20,7 +20,11 @@ def test_the_list_has_every_data_set(cli: Cli) -> None:
     for name, class_name in names("datasets").items():
         assert name in lines
         cls = getattr(datasets, class_name)
-        assert f"    tasks: {', '.join(cls.default_tasks)}; split: {cls.default_split}" in lines
+        targets = getattr(cls, "default_targets", ())
+        wanted = f"tasks: {', '.join(cls.default_tasks)}"
+        if targets:
+            wanted = f"targets of a head: {', '.join(targets)}"
+        assert f"    {wanted}; split: {cls.default_split}" in lines
 
 
 def test_planted(cli: Cli) -> None:

@@ -55,21 +55,44 @@ def test_flags_beat_toml_beats_defaults(tmp_path: Path) -> None:
     assert settings.out == str(Path("runs", "planted-lightgcn-pmtrec"))
 
 
-def test_every_field_has_a_flag_that_sets_it(tmp_path: Path) -> None:
+RANKS: dict[str, Any] = {
+    "finetune": "lightgcn",
+    "pretrained": "mine.csv",
+    "tasks": ["there"],
+    "task_options": ["there"],
+    "select_metric": "ndcg@10",
+}
+PREDICTS: dict[str, Any] = {
+    "head": "mmoe",
+    "head_options": ["there"],
+    "targets": ["there"],
+    "core_target": "there",
+    "target_options": ["there"],
+    "select_metric": "there/auc",
+}
+IDLE = ("finetune_tasks", *(field.name for field in fields(Settings) if "pretrain_" in field.name))
+TABLES = ("interactions", "social", "item_groups")
+OF_TABLES = ("user_features", "item_features", "categorical", "numeric")
+
+
+@pytest.mark.parametrize("ranks", [True, False])
+def test_every_field_has_a_flag_that_sets_it(ranks: bool, tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.touch()
+    own, others = (RANKS, PREDICTS) if ranks else (PREDICTS, RANKS)
     values: dict[str, Any] = {
         "dataset": "epinions",
         "root": str(tmp_path),
         "encoder": "ngcf",
-        "finetune": "lightgcn",
-        "pretrained": str(file),
         "balancer": "sum",
         "yardsticks": ["item-knn"],
-        "select_metric": "ndcg@10",
+        **own,
     }
+    if ranks:
+        values["pretrained"] = str(file)
+    left_out = {*TABLES, *OF_TABLES, *others, *(() if ranks else IDLE)} - set(own)
     for name, field in setting_fields().items():
-        if name in ("interactions", "social", "item_groups", *values):
+        if name in left_out or name in values:
             continue
         if field.choices is not None:
             value: Any = field.choices[-1]
@@ -84,9 +107,25 @@ def test_every_field_has_a_flag_that_sets_it(tmp_path: Path) -> None:
     assert resolve(flags(*argv), None, resume=False) == Settings(**values)
     config = write(tmp_path / "c.toml", _toml.dumps(values))
     assert resolve({}, config, resume=False) == Settings(**values)
-    assert set(values) | {"interactions", "social", "item_groups"} == {
-        field.name for field in fields(Settings)
+    assert set(values) | left_out == {field.name for field in fields(Settings)}
+
+
+def test_a_table_of_impressions_has_features(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.touch()
+    given = {
+        "interactions": str(file),
+        "user_features": str(file),
+        "item_features": str(file),
+        "categorical": ["device"],
+        "numeric": ["price", "age"],
+        "head": "ple",
+        "out": "there",
     }
+    argv: list[str] = []
+    for name, value in given.items():
+        argv += [f"--{name.replace('_', '-')}", *([value] if isinstance(value, str) else value)]
+    assert resolve(flags(*argv), None, resume=False) == Settings(**given)  # type: ignore[arg-type]
 
 
 def test_switches_turn_off(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from matplotlib.image import imread
 
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.runs import _plots
+from pyg_mtrec.runs._labels import metric_label
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -43,6 +44,42 @@ def test_the_best_epoch_is_marked_where_it_is() -> None:
     wanted = np.array([0xD5, 0x5E, 0x00]) / 255
     _, columns = np.nonzero(np.abs(top - wanted).max(axis=-1) < 0.02)
     assert 0.2 < columns.mean() / image.shape[1] < 0.42  # epoch 3 of an axis from 0 to 10.2
+
+
+@pytest.mark.parametrize("smaller_is_better", [True, False])
+def test_the_best_epoch_of_a_loss_is_its_lowest(smaller_is_better: bool) -> None:
+    values = [0.5, 0.4, 0.1, 0.6, 0.8, 0.7, 0.9, 0.7]
+    metric = "watch_time/nrmse_std" if smaller_is_better else "click/auc"
+    rows = [{"epoch": e, f"valid/{metric}": v, "loss/a": 1.0} for e, v in enumerate(values, 1)]
+    image = pixels(_plots.curve(rows, metric))
+    top = image[: image.shape[0] // 2]
+    _, columns = np.nonzero(np.abs(top - np.array([0xD5, 0x5E, 0x00]) / 255).max(axis=-1) < 0.02)
+    best = 3 if smaller_is_better else 7
+    assert abs(columns.mean() / image.shape[1] - (0.07 + 0.92 * best / 8.16)) < 0.05
+
+
+def test_bars_of_negative_values_go_left() -> None:
+    image = pixels(_plots.comparison({"sum": -0.2, "pmtrec": 0.4}, "watch_time/r2"))
+    half = image.shape[0] // 2
+    (left,), (right,) = (
+        np.nonzero((np.abs(part - [0, 0x72 / 255, 0xB2 / 255]).max(axis=-1) < 0.02).any(axis=0))
+        for part in (image[:half], image[half:])
+    )
+    assert abs(int(left.max()) - int(right.min())) <= 2
+    assert np.ptp(left) / np.ptp(right) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("metric", "label"),
+    [
+        ("ndcg@20", "NDCG@20"),
+        ("click/auc", "click: AUC"),
+        ("long_view/log_loss", "long_view: Log loss"),
+        ("watch_time/nrmse_std", "watch_time: NRMSE (std)"),
+    ],
+)
+def test_labels(metric: str, label: str) -> None:
+    assert metric_label(metric) == label
 
 
 @pytest.mark.parametrize(

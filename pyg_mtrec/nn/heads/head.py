@@ -1,0 +1,195 @@
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from pyg_mtrec._errors import InputError
+from pyg_mtrec.nn.embedding._init import xavier_uniform_
+
+
+class Head(torch.nn.Module, ABC):
+    r"""Maps inputs to one prediction per target: discrete and continuous ones together.
+
+    A prediction of a binary target is a logit, that of a continuous one a number in whatever units
+    the loss is taken. The order of the targets is that of the chain for heads that have one.
+
+    A head without parts that only one target reaches needs ``forward`` alone. It calls
+    :meth:`begin` first, and names parts of single targets in :meth:`reached_by`.
+
+    Args:
+        in_dim: Width :math:`D` of the input.
+        targets: Name to kind, ``"binary"`` or ``"continuous"``, in order.
+        generator: Source of the first weights (Xavier's uniform law, zero biases) and of
+            everything random in training, which every forward pass draws once. Needs to live on
+            the CPU, whatever the device of the input; its state is part of :meth:`state_dict`
+            (default: seeded with 0).
+
+    Raises:
+        InputError: If ``in_dim`` is not positive, if there is no target, if a kind is none of the
+            two, or if ``generator`` does not live on the CPU.
+
+    Example:
+        >>> import torch
+        >>> from pyg_mtrec.nn import Head
+        >>> class Linear(Head):
+        ...     def __init__(self, in_dim, targets, generator=None):
+        ...         super().__init__(in_dim, targets, generator)
+        ...         self.weight = torch.nn.Parameter(torch.empty(len(targets), in_dim))
+        ...         self.reset_parameters()
+        ...     def forward(self, x):
+        ...         inputs, _ = self.begin(x)
+        ...         return {t: x @ w for t, x, w in zip(self.targets, inputs, self.weight)}
+        >>> head = Linear(4, {"click": "binary", "watch_time": "continuous"})
+        >>> head
+        Linear(4, click: binary, watch_time: continuous)
+        >>> head(torch.zeros(3, 4))["click"]
+        tensor([0., 0., 0.], grad_fn=...)
+    """
+
+    dropout: float = 0.0
+    r"""Share of hidden units that is dropped in training."""
+
+    def __init__(
+        self, in_dim: int, targets: Mapping[str, str], generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if in_dim < 1:
+            raise InputError(f"'in_dim' needs to be positive in '{name}' (got {in_dim})")
+        if not targets:
+            raise InputError(f"'targets' needs to hold at least one target in '{name}' (got none)")
+        for target, kind in targets.items():
+            if kind not in ("binary", "continuous"):
+                raise InputError(
+                    f"the kind of '{target}' needs to be 'binary' or 'continuous' in '{name}'"
+                    f" (got {kind!r})"
+                )
+        self.in_dim = in_dim
+        self.targets = dict(targets)
+        self.generator = torch.Generator().manual_seed(0) if generator is None else generator
+        if self.generator.device.type != "cpu":
+            raise InputError(
+                f"'generator' needs to live on the CPU in '{name}' (got {self.generator.device})"
+            )
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        r"""Predicts all targets.
+
+        Args:
+            x: Input :math:`[B, D]`, or one input per target :math:`[K, B, D]`.
+
+        Returns:
+            Target to prediction :math:`[B]`.
+
+        Raises:
+            InputError: If ``x`` has another shape.
+        """
+
+    def penalties(self, predictions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        r"""Returns what is added to the losses of some targets: a scalar each.
+
+        Args:
+            predictions: What :meth:`forward` returned.
+        """
+        return {}
+
+    def reached_by(self, name: str) -> Sequence[str]:
+        r"""Returns the targets whose losses reach a parameter (here: all of them).
+
+        Args:
+            name: The parameter's qualified name.
+        """
+        return list(self.targets)
+
+    def own_parameters(self) -> dict[str, dict[str, Parameter]]:
+        r"""Returns the parameters that only one target's loss reaches; all others are shared.
+
+        Returns:
+            Target to qualified name to parameter.
+        """
+        own: dict[str, dict[str, Parameter]] = {target: {} for target in self.targets}
+        for name, parameter in self.named_parameters():
+            reached = self.reached_by(name)
+            if len(reached) == 1:
+                own[reached[0]][name] = parameter
+        return own
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        r"""Draws all weights anew.
+
+        Args:
+            generator: Source of randomness (default: the head's own).
+        """
+        generator = self.generator if generator is None else generator
+        for name, value in [*self.named_parameters(), *self.named_buffers()]:
+            if "bias" in name:
+                value.zero_()
+            elif value.is_floating_point():
+                for matrix in value.view(-1, *value.shape[-2:]):
+                    xavier_uniform_(matrix, generator)
+
+    def check(self, x: Tensor) -> None:
+        r"""Refuses an input of another shape than the head was made for.
+
+        Args:
+            x: Input :math:`[B, D]`, or one input per target :math:`[K, B, D]`.
+
+        Raises:
+            InputError: If ``x`` has another shape.
+        """
+        number = len(self.targets)
+        if (
+            x.dim() not in (2, 3)
+            or x.shape[-1] != self.in_dim
+            or x.shape[:-2] not in ((), (number,))
+        ):
+            raise InputError(
+                f"'x' needs to have the shape [B, {self.in_dim}] or [{number}, B, {self.in_dim}],"
+                f" one input per target, in '{type(self).__name__}' (got {list(x.shape)})"
+            )
+
+    def begin(self, x: Tensor) -> tuple[list[Tensor], torch.Generator | None]:
+        r"""Begins a forward pass.
+
+        Args:
+            x: Input :math:`[B, D]`, or one input per target :math:`[K, B, D]`.
+
+        Returns:
+            The input :math:`[B, D]` of every target, and the source of everything random in this
+            pass, on the input's device: :obj:`None` where nothing is.
+
+        Raises:
+            InputError: If ``x`` has another shape.
+        """
+        self.check(x)
+        inputs = list(x.unbind(0)) if x.dim() == 3 else [x] * len(self.targets)
+        if not self.training or not self._is_random():
+            return inputs, None
+        # Seeded on the host, so that one saved state serves every device and nothing is awaited.
+        seed = int(torch.randint(2**62, (), generator=self.generator))
+        return inputs, torch.Generator(x.device).manual_seed(seed)
+
+    def _is_random(self) -> bool:
+        return self.dropout > 0
+
+    def get_extra_state(self) -> Tensor:
+        r"""Returns the state of the generator, which :meth:`state_dict` holds."""
+        return self.generator.get_state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        r"""Restores the state of the generator.
+
+        Args:
+            state: What :meth:`get_extra_state` returned.
+        """
+        self.generator.set_state(state.cpu())
+
+    def __repr__(self) -> str:
+        parts = [str(self.in_dim), *(f"{target}: {kind}" for target, kind in self.targets.items())]
+        if self.extra_repr():
+            parts.append(self.extra_repr())
+        return f"{type(self).__name__}({', '.join(parts)})"

@@ -1,0 +1,145 @@
+"""From settings to a split log of impressions with its targets."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch_geometric.data import HeteroData
+
+from pyg_mtrec import datasets
+from pyg_mtrec._errors import InputError
+from pyg_mtrec.tasks.prediction_task import Kind
+from pyg_mtrec.training._data import MAIN, _sha256, dataset_options, open_dataset
+from pyg_mtrec.training._named import named_class
+from pyg_mtrec.training.settings import Settings
+from pyg_mtrec.transforms import SplitImpressions
+from pyg_mtrec.transforms.split_impressions import Strategy
+
+
+@dataclass
+class ImpressionData:
+    r"""A log of impressions, split, and what a result has to say of it."""
+
+    train: HeteroData
+    val: HeteroData
+    test: HeteroData
+    targets: dict[str, str]
+    core: str
+    strategy: str
+    provenance: dict[str, Any] = field(default_factory=dict)
+    oracle: Any = None
+
+    @property
+    def columns(self) -> list[str]:
+        r"""The targets whose labels the log holds, in the order of their columns."""
+        return list(self.train[MAIN].edge_label_names)
+
+    @property
+    def in_order(self) -> list[str]:
+        r"""The targets that are learned, the core target first: rules look there for it."""
+        return [self.core, *(name for name in self.targets if name != self.core)]
+
+    def label(self, split: str, target: str) -> torch.Tensor:
+        r"""Returns a target's labels :math:`[n]` in a split."""
+        store = getattr(self, split)[MAIN]
+        label: torch.Tensor = store.edge_label[:, self.columns.index(target)]
+        return label
+
+
+def load_impressions(settings: Settings) -> ImpressionData:
+    r"""Loads and splits the log that the settings name, and checks its targets."""
+    dataset: Any = None
+    if settings.interactions is not None:
+        data, provenance = _from_tables(settings)
+        strategy = "time" if "time" in data[MAIN] else "random"
+    else:
+        module = settings.dataset.replace("-", "_")
+        options: dict[str, Any] = {"targets": "hybrid"} if module == "planted" else {}
+        options |= dataset_options(settings, module)
+        if settings.targets and hasattr(named_class("datasets", module), "target_choices"):
+            options.setdefault("targets", tuple(settings.targets))
+        dataset = open_dataset(module, settings.root, **options)
+        data, strategy = dataset[0], "time"
+        provenance = {
+            "name": settings.dataset,
+            "sha256": dataset.raw_sha256,
+            "known": dataset.known,
+            "report": dataset.report,
+        }
+    if "target" not in data[MAIN]:
+        raise InputError(
+            f"'{provenance['name']}' has no targets that a head could predict: take a data set of"
+            " impressions such as 'kuairand-slice', or name columns with '--targets'"
+        )
+    kinds = dict(zip(data[MAIN].target_names, data[MAIN].target_kinds, strict=True))
+    targets = {name: kinds[_known(name, kinds, "targets")] for name in settings.targets or kinds}
+    core = settings.core_target or list(targets)[-1]
+    _known(core, targets, "core_target")
+    strategy = settings.split or strategy
+    if strategy not in ("time", "random"):
+        raise InputError(
+            f"'split' of a run with a head needs to be 'time' or 'random' (got '{strategy}')"
+        )
+    split = SplitImpressions(cast(Strategy, strategy), seed=settings.seed)
+    train, val, test = split(data)
+    oracle = getattr(dataset, "target_oracle", None)
+    out = ImpressionData(train, val, test, targets, core, strategy, provenance, oracle)
+    for name in targets:
+        _check_labels(out, name)
+    return out
+
+
+def _known(name: str, known: dict[str, str], setting: str) -> str:
+    if name not in known:
+        raise InputError(
+            f"'{setting}' needs to name targets of the data, {', '.join(known)} (got '{name}')"
+        )
+    return name
+
+
+def _check_labels(data: ImpressionData, target: str) -> None:
+    for split in ("train", "val", "test"):
+        label = data.label(split, target)
+        known = label[~label.isnan()]
+        if known.numel() == 0:
+            raise InputError(
+                f"target '{target}' has no label in the {split} split: leave it out of '--targets'"
+            )
+
+
+def _from_tables(settings: Settings) -> tuple[HeteroData, dict[str, Any]]:
+    path = str(settings.interactions)
+    kinds: dict[str, Kind] = {name: _kind(path, name) for name in settings.targets}
+    if not kinds:
+        raise InputError("a head on '--interactions' needs '--targets' with names of its columns")
+    data = datasets.from_tables(
+        path,
+        social=settings.social,
+        item_groups=settings.item_groups,
+        targets=kinds,
+        categorical=settings.categorical,
+        numeric=settings.numeric,
+        user_features=settings.user_features,
+        item_features=settings.item_features,
+    )
+    files = [path, settings.social, settings.item_groups]
+    files += [settings.user_features, settings.item_features]
+    return data, {
+        "name": Path(path).stem,
+        "sha256": {Path(p).name: _sha256(Path(p)) for p in files if p is not None},
+        "known": False,
+        "report": getattr(data, "report", {}),
+    }
+
+
+def _kind(path: str, column: str) -> Kind:
+    r"""Returns ``"binary"`` for a column of zeros and ones, else ``"continuous"``."""
+    import pandas as pd
+
+    sep = "\t" if path.endswith(".tsv") else ","
+    try:
+        values = pd.read_csv(path, sep=sep, usecols=[column])[column].dropna()
+    except ValueError as error:
+        raise InputError(f"'{path}' has no column '{column}', which '--targets' names") from error
+    return "binary" if values.isin([0, 1]).all() else "continuous"

@@ -1,0 +1,193 @@
+"""Gradients of heads on gathered rows against autograd through whole tables, in float64."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from pyg_mtrec._errors import InputError
+from pyg_mtrec.balancing import PCGrad, PMTRec, Sum
+from pyg_mtrec.gradients import PredictionCollector, TaskGradients
+from pyg_mtrec.loader import Impressions
+from pyg_mtrec.nn import (
+    Adjacency,
+    FieldEmbedding,
+    LightGCN,
+    NodeEmbedding,
+    Predictor,
+)
+from pyg_mtrec.nn.heads import SharedBottom, SingleTask
+from pyg_mtrec.tasks import Classification, PredictionTask, Regression
+from pyg_mtrec.training import MultiTaskStep
+from pyg_mtrec.transforms import NormalizedAdjacency
+
+TARGETS = {"click": "binary", "long_view": "binary", "watch_time": "continuous"}
+USERS, ITEMS, ROWS = 40, 300, 30
+MAIN = ("user", "interacts", "item")
+
+
+def tasks() -> dict[str, PredictionTask]:
+    """The core target first, whatever the order of the head's chain."""
+    return {
+        "watch_time": Regression("watch_time", mean=3.0, std=2.0),
+        "click": Classification("click"),
+        "long_view": Classification("long_view"),
+    }
+
+
+def batch(seed: int = 0, rows: int = ROWS) -> Impressions:
+    generator = torch.Generator().manual_seed(seed)
+
+    def ints(high: int, *shape: int) -> Tensor:
+        return torch.randint(high, shape, generator=generator)
+
+    label = torch.rand(rows, 3, generator=generator, dtype=torch.double)
+    label[:, :2] = label[:, :2].round()
+    label[torch.rand(rows, 3, generator=generator) < 0.2] = float("nan")
+    numeric = torch.randn(rows, 1, generator=generator, dtype=torch.double)
+    numeric[0] = float("nan")
+    categorical = torch.stack([ints(500, rows), ints(2, rows)], dim=1)
+    categorical[-1, 0] = -1
+    return Impressions(ints(USERS, rows), ints(ITEMS, rows), label, categorical, numeric)
+
+
+def model(encoder: LightGCN | None = None, head: type = SharedBottom) -> Predictor:
+    generator = torch.Generator().manual_seed(0)
+    embedding = NodeEmbedding({"user": USERS, "item": ITEMS}, 4, generator)
+    fields = FieldEmbedding([500, 2], 1, dim=3, generator=generator)
+    width = Predictor.width(embedding, fields, encoder)
+    made = head(width, TARGETS, generator=generator)
+    return Predictor(made, embedding, fields, encoder).double()
+
+
+def adjacency() -> dict[Any, Adjacency]:
+    data = HeteroData()
+    data["user"].num_nodes, data["item"].num_nodes = USERS, ITEMS
+    generator = torch.Generator().manual_seed(3)
+    users = torch.randint(USERS, (200,), generator=generator)
+    items = torch.randint(ITEMS, (200,), generator=generator)
+    data[MAIN].edge_index = torch.stack([users, items]).unique(dim=1)
+    found = Adjacency.dict_from(NormalizedAdjacency()(data))
+    return {key: Adjacency(adj.adj_t.double(), adj.adj.double()) for key, adj in found.items()}
+
+
+def dense(net: Predictor, rows: Impressions, adj: dict[Any, Adjacency]) -> dict[str, Any]:
+    """Every target's gradient of every parameter, through whole tables."""
+    net.eval()  # nothing is dropped
+    predictions = net(rows, adj)
+    found = {}
+    for name, task in tasks().items():
+        loss = task(predictions[name], rows.label[:, list(TARGETS).index(name)])
+        parameters = dict(net.named_parameters())
+        grads = torch.autograd.grad(
+            loss, list(parameters.values()), retain_graph=True, allow_unused=True
+        )
+        found[name] = (loss.item(), dict(zip(parameters, grads, strict=True)))
+    return found
+
+
+def whole(gradients: TaskGradients, table: str, num_rows: int) -> Tensor:
+    rows = gradients.rows[table]
+    if rows.ids is None:
+        return rows.grads
+    out = rows.grads.new_zeros(rows.grads.size(0), num_rows, rows.grads.size(2))
+    return out.index_add(1, rows.ids, rows.grads)
+
+
+@pytest.mark.parametrize("propagates", [False, True])
+@pytest.mark.parametrize("head", [SharedBottom, SingleTask])
+@pytest.mark.parametrize("rows", [1, ROWS, 700])  # fewer and more look-ups than rows of tables
+def test_every_target_has_the_gradient_of_the_whole_model(
+    propagates: bool, head: type, rows: int
+) -> None:
+    net = model(LightGCN(num_layers=2) if propagates else None, head)
+    adj = adjacency() if propagates else {}
+    wanted = dense(net, batch(rows=rows), adj)
+    collector = PredictionCollector(net, tasks(), list(TARGETS))
+    found = collector.collect(batch(rows=rows), adj)
+    names = {"user": "embedding.weight_dict.user", "item": "embedding.weight_dict.item"}
+    names["fields"] = "fields.weight"
+    for position, (target, (loss, grads)) in enumerate(wanted.items()):
+        assert found.losses[position].item() == pytest.approx(loss, rel=1e-12)
+        for table, parameter in names.items():
+            mine = whole(found, table, grads[parameter].size(0))[position]
+            assert torch.allclose(mine, grads[parameter], rtol=1e-10, atol=1e-13)
+        for name, stacked in found.dense.items():
+            grad = grads[name]
+            other = torch.zeros_like(stacked[position]) if grad is None else grad
+            assert torch.allclose(stacked[position], other, rtol=1e-10, atol=1e-13)
+        for name, parameter in collector.own[target].items():
+            full = next(key for key, p in net.named_parameters() if p is parameter)
+            assert torch.allclose(found.own[target][name], grads[full], rtol=1e-10, atol=1e-13)
+    owned = sum(len(named) for named in collector.own.values())
+    assert len(found.dense) + owned + 3 == len(list(net.parameters()))
+
+
+@pytest.mark.parametrize("propagates", [False, True])
+@pytest.mark.parametrize("at", ["embedding", "representation"])
+def test_the_step_of_the_sum_is_an_ordinary_backward(propagates: bool, at: str) -> None:
+    net = model(LightGCN(num_layers=2) if propagates else None).eval()
+    adj = adjacency() if propagates else {}
+    rows = batch()
+    predictions = net(rows, adj)
+    total = sum(
+        task(predictions[name], rows.label[:, list(TARGETS).index(name)])
+        for name, task in tasks().items()
+    )
+    assert isinstance(total, Tensor)
+    total.backward()
+    wanted = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+    collector = PredictionCollector(net, tasks(), list(TARGETS), at=at)
+    # A rule that takes gradients apart: without conflict resolution its weights are all one.
+    for rule in (Sum(), PCGradWithoutConflict()):
+        for _ in range(2):  # buffers are cleared
+            net.zero_grad()
+            MultiTaskStep(collector, rule, adj)(rows, epoch=1)
+            for name, parameter in net.named_parameters():
+                assert parameter.grad is not None
+                assert torch.allclose(parameter.grad, wanted[name], rtol=1e-10, atol=1e-13), name
+
+
+class PCGradWithoutConflict(PCGrad):
+    def weights(self, gram: Tensor) -> Tensor:
+        return gram.new_ones(gram.shape[:-1])
+
+
+def test_rules_get_rows_that_are_summed_first() -> None:
+    net = model().eval()
+    rows = batch()
+    rows.user = torch.zeros_like(rows.user)  # all impressions of one user
+    found = PredictionCollector(net, tasks(), list(TARGETS)).collect(rows)
+    assert found.rows["user"].ids is not None
+    assert found.rows["user"].ids.tolist() == [0]
+    wanted = dense(net, rows, {})
+    for position, (_, grads) in enumerate(wanted.values()):
+        norm = grads["embedding.weight_dict.user"][0].norm()
+        assert found.norms("user")[position, 0].item() == pytest.approx(norm.item(), rel=1e-10)
+
+
+def test_own_parameters_get_their_plain_gradient_under_any_rule() -> None:
+    net = model().eval()
+    wanted = dense(net, batch(), {})
+    collector = PredictionCollector(net, tasks(), list(TARGETS))
+    MultiTaskStep(collector, PMTRec(alpha=1.5, tau=0.1), {})(batch(), epoch=7)
+    for target, (_, grads) in wanted.items():
+        for parameter in collector.own[target].values():
+            full = next(key for key, p in net.named_parameters() if p is parameter)
+            assert torch.allclose(parameter.grad, grads[full], rtol=1e-10, atol=1e-13)
+
+
+def test_wrong_targets_get_one_line() -> None:
+    net = model()
+    with pytest.raises(InputError, match="need to be those of the head, click, long_view, watch"):
+        PredictionCollector(net, {"click": Classification("click")})
+    with pytest.raises(InputError, match="'columns' of 'PredictionCollector' need to hold"):
+        PredictionCollector(net, tasks(), ["click"])
+    with pytest.raises(InputError, match="'at' needs to be 'embedding' or 'representation'"):
+        PredictionCollector(net, tasks(), at="loss")
+    with pytest.raises(InputError, match="needs 'in_dim' 8"):
+        Predictor(SharedBottom(5, TARGETS), NodeEmbedding({"user": 2, "item": 2}, 4))
+    with pytest.raises(InputError, match="needs 'embedding' or 'fields'"):
+        Predictor.width()
