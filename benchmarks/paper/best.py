@@ -52,6 +52,12 @@ MIXTURES = {
     ],
 }
 RUNGS = {10: 0.6, 30: 0.85}
+RATES = {
+    "amazon-office": [0.001, 0.002, 0.005, 0.01],
+    "epinions": [0.005, 0.01, 0.02, 0.05, 0.1],
+}
+# A propagation through a large graph costs as much as many thousand pairs, so a step takes many.
+BATCHES = {"epinions": [8192, 32768, 131072]}
 
 
 def settings_of(dataset: str, root: str | None, params: dict[str, Any], epochs: int) -> Settings:
@@ -83,6 +89,7 @@ def settings_of(dataset: str, root: str | None, params: dict[str, Any], epochs: 
         tau=params.get("tau", 1e-3),
         lr=params["lr"],
         weight_decay=params["weight_decay"],
+        batch_size=params.get("batch_size", 2048),
         epochs=epochs,
         patience=PRESETS[dataset].patience,
         valid_users=PRESETS[dataset].valid_users,
@@ -96,9 +103,11 @@ def suggest(trial: Any, dataset: str, encoders: list[str], dims: list[int]) -> d
         "encoder": trial.suggest_categorical("encoder", encoders),
         "dim": trial.suggest_categorical("dim", dims),
         "tasks": trial.suggest_categorical("tasks", MIXTURES[dataset]),
-        "lr": trial.suggest_categorical("lr", [0.001, 0.002, 0.005, 0.01]),
+        "lr": trial.suggest_categorical("lr", RATES[dataset]),
         "weight_decay": trial.suggest_float("weight_decay", 1e-7, 3e-4, log=True),
     }
+    if dataset in BATCHES:
+        params["batch_size"] = trial.suggest_categorical("batch_size", BATCHES[dataset])
     if params["encoder"] != "mf":
         params["layers"] = trial.suggest_int("layers", 1, 3)
     tasks = params["tasks"].split("+")

@@ -36,24 +36,21 @@ class PredictionPass:
         self.outputs: Grads = {}
         self.leaves: Grads = {}
         self.ids: dict[str, Tensor | None] = {}
-        joined, factors = {}, None
-        for name, (wanted, scale) in model.look_up(batch).items():
+        joined, found = {}, model.look_up(batch)
+        for name, wanted in found.ids.items():
             x = rows[name]
-            flat = wanted.reshape(-1)
-            place = flat
-            if flat.numel() >= x.size(0):  # a small table is one leaf as it is
-                self.ids[name], found = None, x
+            place = wanted
+            if wanted.numel() >= x.size(0):  # a small table is one leaf as it is
+                self.ids[name], touched = None, x
             else:
-                ids = unique_rows(flat, static=x.device.type != "cpu")
+                ids = unique_rows(wanted, static=x.device.type != "cpu")
                 slot = fill_slots(slots, name, ids, x.size(0))
-                self.ids[name], place, found = ids, slot[flat], x.index_select(0, ids)
+                self.ids[name], place, touched = ids, slot[wanted], x.index_select(0, ids)
             if self.propagates and name in _NODES:
-                self.outputs[name] = found
-            leaf = self.leaves[name] = found.detach().requires_grad_()
-            looked_up = leaf.index_select(0, place)
-            joined[name] = looked_up.view(*wanted.shape, x.size(1))
-            factors = scale if scale is not None else factors
-        predictions = model.head(model.join(joined, factors))
+                self.outputs[name] = touched
+            leaf = self.leaves[name] = touched.detach().requires_grad_()
+            joined[name] = leaf.index_select(0, place)  # [n, d]
+        predictions = model.head(model.join(joined, found))
         penalties = model.head.penalties(predictions)
         self.losses = {
             name: task(predictions[name], batch.label[:, columns[name]]) + penalties.get(name, 0.0)

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,19 @@ class _Impressions(Protocol):
     item: Tensor
     categorical: Tensor | None
     numeric: Tensor | None
+
+
+@dataclass
+class LookUp:
+    r"""What a batch reads of the tables.
+
+    Args:
+        ids: Table to row ids :math:`[n]`; of fields :math:`[B \cdot F]`.
+        factors: Factors :math:`[B, F]` of the fields' rows.
+    """
+
+    ids: dict[str, Tensor]
+    factors: Tensor | None = None
 
 
 class Predictor(torch.nn.Module):
@@ -116,36 +130,34 @@ class Predictor(torch.nn.Module):
             rows |= self.encoder(self.embedding(), adj_dict or {}).x_dict
         return rows
 
-    def look_up(self, batch: _Impressions) -> dict[str, tuple[Tensor, Tensor | None]]:
-        r"""Returns which rows a batch reads: table to row ids and factors.
+    def look_up(self, batch: _Impressions) -> LookUp:
+        r"""Returns which rows a batch reads.
 
         Args:
             batch: Impressions.
-
-        Returns:
-            Row ids :math:`[B]` of users and items; row ids and factors :math:`[B, F]` of fields.
         """
-        found: dict[str, tuple[Tensor, Tensor | None]] = {}
+        ids: dict[str, Tensor] = {}
         if self.embedding is not None:
-            found = {"user": (batch.user, None), "item": (batch.item, None)}
-        if self.fields is not None:
-            found["fields"] = self.fields.lookup(batch.categorical, batch.numeric)
-        return found
+            ids = {"user": batch.user, "item": batch.item}
+        if self.fields is None:
+            return LookUp(ids)
+        found, factors = self.fields.lookup(batch.categorical, batch.numeric)  # [B, F] each
+        return LookUp({**ids, "fields": found.reshape(-1)}, factors)
 
-    def join(self, rows: Mapping[str, Tensor], factors: Tensor | None) -> Tensor:
+    def join(self, rows: Mapping[str, Tensor], found: LookUp) -> Tensor:
         r"""Puts the rows of a batch side by side.
 
         Args:
-            rows: Rows :math:`[B, d]` of users and items, :math:`[B, F, d]` of fields.
-            factors: Factors :math:`[B, F]` of fields.
+            rows: Table to the rows :math:`[n, d]` that were looked up.
+            found: What :meth:`look_up` returned.
 
         Returns:
             The input of the head :math:`[B, D]`.
         """
         parts = [rows[name] for name in ("user", "item") if name in rows]
-        if "fields" in rows:
-            assert factors is not None
-            parts.append((rows["fields"] * factors.unsqueeze(-1)).flatten(1))  # [B, F * d]
+        if found.factors is not None:
+            fields = rows["fields"].view(*found.factors.shape, -1)  # [B, F, d]
+            parts.append((fields * found.factors.unsqueeze(-1)).flatten(1))  # [B, F * d]
         return torch.cat(parts, dim=1)
 
     def forward(
@@ -170,8 +182,7 @@ class Predictor(torch.nn.Module):
             rows: What :meth:`represent` returned.
             batch: Impressions.
         """
-        wanted = self.look_up(batch)
-        own = {name: rows[name][ids] for name, (ids, _) in wanted.items()}
-        factors = wanted["fields"][1] if "fields" in wanted else None
-        predictions: dict[str, Tensor] = self.head(self.join(own, factors))
+        found = self.look_up(batch)
+        own = {name: rows[name].index_select(0, ids) for name, ids in found.ids.items()}
+        predictions: dict[str, Tensor] = self.head(self.join(own, found))
         return predictions

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 import torch
+from no_sync import NoSync
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.balancing import PCGrad, PMTRec, Sum
-from pyg_mtrec.gradients import PredictionCollector, TaskGradients
+from pyg_mtrec.balancing import Balancer, GradientAdjustment, NashMTL, PCGrad, PMTRec, Sum
+from pyg_mtrec.gradients import PredictionCollector, TaskGradients, _prediction_pass
+from pyg_mtrec.gradients._unique_rows import unique_rows
 from pyg_mtrec.loader import Impressions
 from pyg_mtrec.nn import (
     Adjacency,
@@ -18,7 +20,7 @@ from pyg_mtrec.nn import (
     NodeEmbedding,
     Predictor,
 )
-from pyg_mtrec.nn.heads import SharedBottom, SingleTask
+from pyg_mtrec.nn.heads import AITM, ESMM, PLE, HTLNet, MMoE, SharedBottom, SingleTask
 from pyg_mtrec.tasks import Classification, PredictionTask, Regression
 from pyg_mtrec.training import MultiTaskStep
 from pyg_mtrec.transforms import NormalizedAdjacency
@@ -191,3 +193,35 @@ def test_wrong_targets_get_one_line() -> None:
         Predictor(SharedBottom(5, TARGETS), NodeEmbedding({"user": 2, "item": 2}, 4))
     with pytest.raises(InputError, match="needs 'embedding' or 'fields'"):
         Predictor.width()
+
+
+@pytest.mark.parametrize("head", [SharedBottom, MMoE, PLE, AITM, ESMM, HTLNet])
+@pytest.mark.parametrize("rule", [Sum(), PMTRec(tau=0.1), GradientAdjustment(), NashMTL()])
+def test_a_step_never_waits_for_the_device(
+    head: type, rule: Balancer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a GPU, where rows are deduplicated with a static shape.
+    monkeypatch.setattr(
+        _prediction_pass, "unique_rows", lambda ids, static: unique_rows(ids, static=True)
+    )
+    net = model(head=head).eval()  # the seed of dropout is drawn on the host, from a CPU generator
+    step = MultiTaskStep(PredictionCollector(net, tasks(), list(TARGETS)), rule, {})
+    rows = batch()
+    step(rows, epoch=1)  # scratch space is made
+    with NoSync():
+        step(rows, epoch=1)
+
+
+def test_a_static_shape_changes_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for static in (False, True):
+        monkeypatch.setattr(
+            _prediction_pass,
+            "unique_rows",
+            lambda ids, static, wanted=static: unique_rows(ids, static=wanted),
+        )
+        net = model().eval()
+        collector = PredictionCollector(net, tasks(), list(TARGETS))
+        MultiTaskStep(collector, PMTRec(alpha=1.1, tau=0.1), {})(batch(), epoch=3)
+        found.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
+    assert all(torch.allclose(a, b, rtol=1e-12) for a, b in zip(*found, strict=True))

@@ -108,6 +108,15 @@ def test_the_grouped_product_differentiates_in_every_way() -> None:
     torch.testing.assert_close(grads, expected)
 
 
+def test_every_expert_is_drawn_as_if_alone() -> None:
+    head = MMoE(5, TARGETS, num_experts=40)
+    for weight in head.experts.weights:
+        bound = (6 / (weight.size(1) + weight.size(2))) ** 0.5
+        largest = weight.detach().abs().amax((1, 2))  # [E]
+        assert 0.95 * bound < float(largest.min()) and float(largest.max()) <= bound
+        assert len(weight.detach()[:, 0, 0].unique()) == 40
+
+
 def test_repr_and_bad_input() -> None:
     assert repr(MMoE(2, {"click": "binary"})) == "MMoE(2, click: binary, num_experts=4)"
     with pytest.raises(InputError, match=r"'num_experts' needs to be positive in 'MMoE'.*got 0"):
