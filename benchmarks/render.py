@@ -20,7 +20,8 @@ a run of ``pyg-mtrec train``; the seeds of one name are averaged. ``multi_task_s
 written by benchmarks/paper/pmtrec.py and makes the tables ``pmtrec-table2-DATASET`` and so on
 (benchmarks/paper/_tables.py) and the figures ``pmtrec-figures-DATASET``, images that lie under
 docs/_static/pmtrec/. ``uprth-authors-steam.json`` and ``uprth-steam.json``, of
-benchmarks/paper/uprth.py, make the tables ``uprth-...`` and the figure ``uprth-attention``.
+benchmarks/paper/uprth.py, make the tables ``uprth-...`` and the figure ``uprth-attention``, and
+``htlnet-DATA.json``, of benchmarks/paper/htlnet.py, the tables and figures ``htlnet-...``.
 """
 
 import argparse
@@ -30,11 +31,18 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.paper import _plots, _tables, _uprth_plots, _uprth_tables
+from benchmarks.paper import (
+    _htlnet_plots,
+    _htlnet_tables,
+    _htlnet_world_tables,
+    _plots,
+    _tables,
+    _uprth_plots,
+    _uprth_tables,
+)
 from benchmarks.paper._tables import Report, Table, spread
 from benchmarks.paper.questions import (
     decay,
@@ -245,6 +253,15 @@ TABLES: dict[str, Callable[[], Table]] = {
     "uprth-shares": lambda: _uprth_tables.shares(RESULTS),
     "uprth-epoch": uprth_epoch,
     "uprth-cold": lambda: _uprth_tables.cold(RESULTS),
+    "htlnet-heads": lambda: _htlnet_tables.heads(RESULTS),
+    "htlnet-auc": lambda: _htlnet_tables.auc(RESULTS),
+    "htlnet-rank": lambda: _htlnet_tables.rank(RESULTS),
+    "htlnet-ablation": lambda: _htlnet_tables.ablation(RESULTS),
+    "htlnet-targets": lambda: _htlnet_tables.targets(RESULTS),
+    "htlnet-planted": lambda: _htlnet_world_tables.planted(RESULTS),
+    "htlnet-planted-difference": lambda: _htlnet_world_tables.planted_difference(RESULTS),
+    "htlnet-census": lambda: _htlnet_world_tables.census(RESULTS),
+    "heads": lambda: _htlnet_world_tables.speed(RESULTS),
 }
 
 
@@ -253,10 +270,16 @@ def _benchmark(name: str) -> Table | Figures:
     if name == "uprth-attention":
         shown = {"attention": _uprth_plots.CAPTION} if _uprth_plots.pick(RESULTS) else {}
         return Figures("steam", shown, "uprth")
+    if name.removeprefix("htlnet-") in _htlnet_plots.PLOTS and name.startswith("htlnet-"):
+        plot = name.removeprefix("htlnet-")
+        made = _htlnet_plots.PLOTS[plot]
+        shown = {plot: made.caption} if made.pick(RESULTS) else {}
+        return Figures(made.data, shown, "htlnet")
     kinds = sorted([*_tables.TABLES, "figures"], key=len, reverse=True)
     kind = next((kind for kind in kinds if name.startswith(f"pmtrec-{kind}-")), None)
     if kind is None:
-        known = ", ".join([*TABLES, *(f"pmtrec-{kind}-DATASET" for kind in kinds)])
+        figures = ["uprth-attention", *(f"htlnet-{plot}" for plot in _htlnet_plots.PLOTS)]
+        known = ", ".join([*TABLES, *figures, *(f"pmtrec-{kind}-DATASET" for kind in kinds)])
         raise InputError(f"no table is called '{name}': the tables are {known}")
     report = Report.load(name.removeprefix(f"pmtrec-{kind}-"), RESULTS)
     if kind != "figures":
@@ -282,6 +305,17 @@ def _stale_images() -> Iterator[tuple[Path, str, Any]]:
     picked, image = _uprth_plots.pick(RESULTS), _image("steam", "attention", "uprth")
     if picked and _plots.is_stale(image, "attention", picked):
         yield image, "attention", picked
+    for name, made in _htlnet_plots.PLOTS.items():
+        picked, image = made.pick(RESULTS), _image(made.data, name, "htlnet")
+        if picked and _plots.is_stale(image, f"htlnet-{name}", picked):
+            yield image, f"htlnet-{name}", picked
+
+
+def _draw(name: str, picked: Any) -> bytes:
+    if name == "attention":
+        return _uprth_plots.png(picked)
+    owner = _htlnet_plots if name.startswith("htlnet-") else _plots
+    return owner.png(name.removeprefix("htlnet-"), picked)
 
 
 def fill(text: str, pattern: re.Pattern[str]) -> str:
@@ -318,8 +352,7 @@ def main() -> None:
         stale.append(str(path.relative_to(ROOT)))
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
-            draw = _uprth_plots.png if name == "attention" else partial(_plots.png, name)
-            path.write_bytes(draw(picked))
+            path.write_bytes(_draw(name, picked))
     if check and stale:
         sys.exit(f"stale tables in {', '.join(stale)}: run python -m benchmarks.render")
     print(f"{'filled' if stale else 'up to date'}: {', '.join(stale) or 'all tables'}")

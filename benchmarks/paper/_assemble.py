@@ -42,7 +42,7 @@ def assemble(work: Path, dataset: str) -> dict[str, Any]:
     Raises:
         InputError: If two cells that are compared were not tested on the same users.
     """
-    runs = {folder.name: _seeds(folder) for folder in sorted(work.glob("*")) if _is_cell(folder)}
+    runs = {folder.name: finished(folder) for folder in sorted(work.glob("*")) if _is_cell(folder)}
     cells = {
         name: _cell(name, work / name, seeds)
         for name, seeds in runs.items()
@@ -50,7 +50,7 @@ def assemble(work: Path, dataset: str) -> dict[str, Any]:
     }
     tasks = PRESETS[dataset].tasks
     cost = _read(work / "cost.json")
-    content: dict[str, Any] = _round(
+    content: dict[str, Any] = rounded(
         {
             "dataset": dataset,
             "tasks": {"main": tasks[0], "t1": tasks[1], "t2": tasks[2]},
@@ -86,7 +86,7 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _seeds(folder: Path) -> dict[int, dict[str, Any]]:
+def finished(folder: Path) -> dict[int, dict[str, Any]]:
     """Seed to its run; one whose users are not there was not finished."""
     runs = {int(path.stem.removeprefix("seed")): path for path in folder.glob("seed*.json")}
     done = {seed: runs[seed] for seed in sorted(runs) if _users_path(folder, seed).exists()}
@@ -98,19 +98,19 @@ def _users_path(folder: Path, seed: int) -> Path:
 
 
 def _cell(name: str, folder: Path, seeds: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    search = _search(_read(folder / "search.json"))
+    search = searched(_read(folder / "search.json"))
     cell: dict[str, Any] = {
         "search": search,
-        "seeds": {str(seed): _run(run, search) for seed, run in seeds.items()},
+        "seeds": {str(seed): shortened(run, search) for seed, run in seeds.items()},
     }
     # Shown for the main encoder only
     if name in YARDSTICKS or name.startswith(("mf.all.", "mf.bpr.")):
-        cell["buckets"] = _buckets([run["buckets"] for run in seeds.values()])
+        cell["buckets"] = mean_buckets([run["buckets"] for run in seeds.values()])
         cell["curve"] = [round(value, 5) for value in seeds.get(0, {}).get("curve", [])]
     return cell
 
 
-def _search(content: dict[str, Any] | None) -> dict[str, Any] | None:
+def searched(content: dict[str, Any] | None) -> dict[str, Any] | None:
     if content is None or not content["trials"]:
         return None
     trials = content["trials"]
@@ -126,7 +126,7 @@ def _search(content: dict[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-def _run(run: dict[str, Any], search: dict[str, Any] | None) -> dict[str, Any]:
+def shortened(run: dict[str, Any], search: dict[str, Any] | None) -> dict[str, Any]:
     kept = {"test": {metric: run["test"][metric] for metric in METRICS}}
     if "valid" in run:
         kept["valid"] = {metric: run["valid"][metric] for metric in TESTED}
@@ -138,7 +138,7 @@ def _run(run: dict[str, Any], search: dict[str, Any] | None) -> dict[str, Any]:
     return {**kept, "seconds": run["seconds"]}
 
 
-def _buckets(seeds: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+def mean_buckets(seeds: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
     """Mean over the seeds that had users of such a history."""
     means: dict[str, dict[str, float]] = {}
     for name in dict.fromkeys(name for seed in seeds for name in seed):
@@ -331,10 +331,10 @@ def _values(folder: Path, seeds: list[int], metric: str) -> list[tuple[Tensor, T
     return [(users["users"], users["metrics"][metric]) for users in files]
 
 
-def _round(content: Any) -> Any:
+def rounded(content: Any) -> Any:
     """Six digits after the point, or six significant ones of what is below 1e-4."""
     if isinstance(content, float):
         return round(content, 6) if abs(content) >= 1e-4 else float(f"{content:.6g}")
     if isinstance(content, dict):
-        return {key: _round(value) for key, value in content.items()}
-    return [_round(value) for value in content] if isinstance(content, list) else content
+        return {key: rounded(value) for key, value in content.items()}
+    return [rounded(value) for value in content] if isinstance(content, list) else content

@@ -1,20 +1,18 @@
 """Trials and runs of one cell: each is written as soon as it is done, and never done twice."""
 
-import itertools
-import json
 import os
-import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from benchmarks.paper._cells import ABLATION, PRESETS, Cell
 from benchmarks.paper._record import RecordingPMTRec
+from benchmarks.paper._search import best, read_json, tune, write_json
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.balancing import PMTRec
 from pyg_mtrec.metrics import RankingEvaluator, RankingResult
@@ -26,23 +24,18 @@ from pyg_mtrec.training.experiment import evaluator, resolve_device
 
 SELECT = "recall@20"
 Change = Callable[[SplitData], SplitData]
+Build = Callable[[Settings, SplitData, str], tuple[Arm, dict[str, Any]]]
+
+
+class Searched(Protocol):
+    """What a search needs to know of a cell."""
+
+    def space(self, dataset: str) -> dict[str, list[Any]]: ...
+    def settings(self, dataset: str, root: str | None, params: dict[str, Any]) -> Settings: ...
 
 
 class Pruned(Exception):
     """A trial is far behind the best at a rung."""
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Replaces a file as a whole, so that a kill leaves the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(temporary, path)
-
-
-def read_json(path: Path) -> Any:
-    """A file's content, None if there is none."""
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 @lru_cache(maxsize=6)
@@ -68,12 +61,17 @@ def arm_of(settings: Settings, data: SplitData, device: str) -> Arm:
     return Arm(settings.balancer, settings, data.tasks, settings.balancer, data, _device(device))
 
 
+def plain(settings: Settings, data: SplitData, device: str) -> tuple[Arm, dict[str, Any]]:
+    """The arm, of which its record has no more to say."""
+    return arm_of(settings, data, device), {}
+
+
 def _device(name: str) -> torch.device:
     return resolve_device(name)
 
 
 def search(
-    cell: Cell,
+    cell: Searched,
     dataset: str,
     root: str | None,
     folder: Path,
@@ -81,6 +79,8 @@ def search(
     device: str = "cpu",
     deadline: float = float("inf"),
     change: Change | None = None,
+    build: Build = plain,
+    rungs: dict[int, float] | None = None,
 ) -> dict[str, Any] | None:
     """Searches a cell's grid on validation of seed 0 and returns the best parameters.
 
@@ -93,74 +93,23 @@ def search(
         device: Where to train.
         deadline: The time after which no trial is begun.
         change: Applied to the split first, for other tasks or fewer interactions.
+        build: Makes what is trained, and says what its record is to say beside the rest.
+        rungs: Where trials that are far behind stop (default: those of the data set's preset).
 
     Returns:
         The best parameters, None if the deadline came before all trials were run.
     """
-    import optuna  # an extra: only a search needs it
+    stops = PRESETS[dataset].rungs if rungs is None else rungs
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path = folder / "search.json"
-    space, preset = cell.space(dataset), PRESETS[dataset]
-    size = 1
-    for values in space.values():
-        size *= len(values)
-    trials = min(trials, size)
-    content = read_json(path) or {"cell": str(cell), "space": space, "trials": []}
-    content["budget"] = trials
-    distributions: dict[str, optuna.distributions.BaseDistribution] = {
-        name: optuna.distributions.CategoricalDistribution(values) for name, values in space.items()
-    }
-    study = optuna.create_study(
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=max(4, trials // 4)),
-    )
-    for done in content["trials"]:
-        study.add_trial(
-            optuna.trial.create_trial(
-                params=done["params"], distributions=distributions, value=done["value"]
-            )
-        )
-    repeats = 0
-    while len(content["trials"]) < trials:
-        if time.time() > deadline:
-            return None
-        asked = study.ask(distributions)
-        params = {name: asked.params[name] for name in space}
-        known = [done for done in content["trials"] if done["params"] == params]
-        if known and repeats < 50:  # a draw that was tried before counts for nothing
-            study.tell(asked, known[0]["value"])
-            repeats += 1
-            continue
-        if known:  # the sampler insists: what it has not seen yet may still be better
-            study.tell(asked, state=optuna.trial.TrialState.FAIL)
-            params = _untried(space, content["trials"])
-            asked = None
-        repeats = 0
-        found = _trial(cell, dataset, root, params, content["trials"], preset.rungs, device, change)
-        if asked is not None:
-            study.tell(asked, found["value"])
-        else:
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params=params, distributions=distributions, value=found["value"]
-                )
-            )
-        content["trials"].append(found)
-        write_json(path, content)
-    best = max(content["trials"], key=lambda done: done["value"])
-    return dict(best["params"])
+    def trial(params: dict[str, Any], before: list[dict[str, Any]]) -> dict[str, Any]:
+        return _trial(cell, dataset, root, params, before, stops, device, change, build)
 
-
-def _untried(space: dict[str, list[Any]], trials: list[dict[str, Any]]) -> dict[str, Any]:
-    seen = [done["params"] for done in trials]
-    every = (dict(zip(space, values, strict=True)) for values in itertools.product(*space.values()))
-    left = [params for params in every if params not in seen]
-    return random.Random(len(trials)).choice(left)
+    space = cell.space(dataset)
+    return tune(folder / "search.json", str(cell), space, trials, trial, deadline)
 
 
 def _trial(
-    cell: Cell,
+    cell: Searched,
     dataset: str,
     root: str | None,
     params: dict[str, Any],
@@ -168,6 +117,7 @@ def _trial(
     rungs: dict[int, float],
     device: str,
     change: Change | None,
+    build: Build = plain,
 ) -> dict[str, Any]:
     settings = cell.settings(dataset, root, params)
     data = split(dataset, root, 0)
@@ -175,19 +125,19 @@ def _trial(
         data = change(data)
     began = time.perf_counter()
     seen: dict[str, float] = {}
-    best = {"value": 0.0, "epoch": 0}
+    top = {"value": 0.0, "epoch": 0}
 
     def watch(row: dict[str, float]) -> None:
         value, epoch = row[f"valid/{SELECT}"], int(row["epoch"])
-        if value > best["value"]:
-            best.update(value=value, epoch=epoch)
+        if value > top["value"]:
+            top.update(value=value, epoch=epoch)
         if epoch in rungs:
-            seen[str(epoch)] = best["value"]
+            seen[str(epoch)] = top["value"]
             others = [t["rungs"][str(epoch)] for t in before if str(epoch) in t["rungs"]]
-            if others and best["value"] < rungs[epoch] * max(others):
+            if others and top["value"] < rungs[epoch] * max(others):
                 raise Pruned
 
-    arm = arm_of(settings, data, device)
+    arm, said = build(settings, data, device)
     trainer = arm.trainer(search_evaluator(settings, data), loggers=[watch], progress=False)
     pruned = False
     try:
@@ -199,17 +149,18 @@ def _trial(
             raise
     return {
         "params": params,
-        "value": best["value"],
-        "epoch": best["epoch"],
+        "value": top["value"],
+        "epoch": top["epoch"],
         "epochs": trainer.epoch,
         "rungs": seen,
         "pruned": pruned,
         "seconds": round(time.perf_counter() - began, 1),
+        **said,
     }
 
 
 def run_seed(
-    cell: Cell,
+    cell: Searched,
     dataset: str,
     root: str | None,
     folder: Path,
@@ -218,6 +169,7 @@ def run_seed(
     device: str = "cpu",
     change: Change | None = None,
     settings: Settings | None = None,
+    build: Build = plain,
 ) -> dict[str, Any]:
     """Trains on one split seed with what the search found, and reads its test set, once."""
     path = folder / f"seed{seed}.json"
@@ -229,7 +181,7 @@ def run_seed(
     if change is not None:
         data = change(data)
     began = time.perf_counter()
-    arm = arm_of(settings, data, device)
+    arm, said = build(settings, data, device)
     curve: list[float] = []
     loggers: list[Callable[[dict[str, float]], None]] = [
         lambda row: curve.append(round(row[f"valid/{SELECT}"], 6))
@@ -258,6 +210,7 @@ def run_seed(
         "buckets": test.buckets,
         "curve": curve,
         "weights": None if record is None else {"tasks": settings.tasks, "epochs": record.epochs},
+        **said,
     }
     weights = None if record is None else record.mean("user")[:, test.users]
     _save(path, found, test, data, weights)
@@ -265,7 +218,12 @@ def run_seed(
 
 
 def run_yardstick(
-    name: str, dataset: str, root: str | None, folder: Path, seed: int
+    name: str,
+    dataset: str,
+    root: str | None,
+    folder: Path,
+    seed: int,
+    ease_l2: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Fits a baseline on one split seed, tuned on its validation, and reads its test set, once."""
     path = folder / f"seed{seed}.json"
@@ -277,7 +235,7 @@ def run_yardstick(
         root=root,
         seed=seed,
         valid_users=preset.valid_users,
-        ease_l2=list(preset.ease_l2),
+        ease_l2=list(ease_l2 or preset.ease_l2),
     )
     data = split(dataset, root, seed)
     began = time.perf_counter()
@@ -300,11 +258,8 @@ def best_params(cell: Cell, folder: Path) -> dict[str, Any] | None:
     owner = folder
     if cell.rule in ABLATION:
         owner = folder.parent / str(replace(cell, rule="pmtrec"))
-    content = read_json(owner / "search.json")
-    if content is None or len(content["trials"]) < content["budget"]:
-        return None
-    best = max(content["trials"], key=lambda done: done["value"])
-    return {**best["params"], **ABLATION.get(cell.rule, {})}
+    params = best(owner / "search.json")
+    return None if params is None else {**params, **ABLATION.get(cell.rule, {})}
 
 
 def _save(

@@ -14,29 +14,26 @@ class MultiTaskStep:
     r"""One training step up to the optimiser: batches in, ``.grad`` of every parameter out.
 
     Args:
-            collector: Takes the tasks' gradients and writes the combined one.
-            balancer: The rule that combines them.
-            adj_dict: Relation to operator, for encoders that propagate.
+        collector: Takes the tasks' gradients and writes the combined one.
+        balancer: The rule that combines them.
+        adj_dict: Relation to operator, for encoders that propagate.
 
     Example:
-            >>> import torch
-            >>> from pyg_mtrec.balancing import PMTRec
-            >>> from pyg_mtrec.gradients import GradientCollector
-
-    if TYPE_CHECKING:
-        from pyg_mtrec.gradients import PredictionCollector
-            >>> from pyg_mtrec.loader import Batch
-            >>> from pyg_mtrec.nn import MF, NodeEmbedding
-            >>> from pyg_mtrec.tasks import BPR
-            >>> from pyg_mtrec.training import MultiTaskStep
-            >>> embedding = NodeEmbedding({"user": 3, "item": 4}, dim=2)
-            >>> collector = GradientCollector(embedding, MF(), {"bpr": BPR()})
-            >>> step = MultiTaskStep(collector, PMTRec(tau=1e-3))
-            >>> one = torch.tensor([1])
-            >>> batch = Batch(("user", "interacts", "item"), 1, one, one + 1, one + 2)
-            >>> losses = step({"bpr": batch}, epoch=1)
-            >>> embedding.weight_dict["user"].grad.count_nonzero(dim=1)
-            tensor([0, 2, 0])
+        >>> import torch
+        >>> from pyg_mtrec.balancing import PMTRec
+        >>> from pyg_mtrec.gradients import GradientCollector
+        >>> from pyg_mtrec.loader import Batch
+        >>> from pyg_mtrec.nn import MF, NodeEmbedding
+        >>> from pyg_mtrec.tasks import BPR
+        >>> from pyg_mtrec.training import MultiTaskStep
+        >>> embedding = NodeEmbedding({"user": 3, "item": 4}, dim=2)
+        >>> collector = GradientCollector(embedding, MF(), {"bpr": BPR()})
+        >>> step = MultiTaskStep(collector, PMTRec(tau=1e-3))
+        >>> one = torch.tensor([1])
+        >>> batch = Batch(("user", "interacts", "item"), 1, one, one + 1, one + 2)
+        >>> losses = step({"bpr": batch}, epoch=1)
+        >>> embedding.weight_dict["user"].grad.count_nonzero(dim=1)
+        tensor([0, 2, 0])
     """
 
     def __init__(
