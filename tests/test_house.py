@@ -21,6 +21,7 @@ ROOMS = [
     "nn.embedding",
     "nn.conv",
     "nn.encoders",
+    "nn.bottoms",
     "nn.heads",
     "nn",
     "tasks",

@@ -1,5 +1,6 @@
 """What the HTLNet benchmark compares: logs of impressions, heads, rules, grids, and changes."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 

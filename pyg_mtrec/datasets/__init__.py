@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyg_mtrec.datasets.kuairand_slice import KuaiRandSlice as KuaiRandSlice
     from pyg_mtrec.datasets.lastfm import LastFM as LastFM
     from pyg_mtrec.datasets.planted import Planted as Planted
+    from pyg_mtrec.datasets.retailrocket import Retailrocket as Retailrocket
     from pyg_mtrec.datasets.steam import Steam as Steam
     from pyg_mtrec.datasets.xmrec_cn import XMRecCN as XMRecCN
     from pyg_mtrec.datasets.xmrec_mx import XMRecMX as XMRecMX
@@ -32,6 +33,7 @@ _NAMES = {
     "KuaiRandSlice": "kuairand_slice",
     "LastFM": "lastfm",
     "Planted": "planted",
+    "Retailrocket": "retailrocket",
     "Steam": "steam",
     "XMRecCN": "xmrec_cn",
     "XMRecMX": "xmrec_mx",
@@ -49,6 +51,7 @@ __all__ = [
     "KuaiRandSlice",
     "LastFM",
     "Planted",
+    "Retailrocket",
     "Steam",
     "XMRecCN",
     "XMRecMX",

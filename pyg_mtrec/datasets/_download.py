@@ -26,6 +26,7 @@ KUAIRAND_FEEDBACK = _address(
     "959232d6dd3c66f45e802436c2914e9584139eac",
 )
 SEQ_REC = _address("tuandung2812/Group-3---Seq_Rec", "fff1be333c3e2531a524e4310354941db971543c")
+SSLREC = _address("HKUDS/SSLRec", "7597c31ce3f78c7497918d886b90df6d4d02cad5")
 UPRTH = _address("mdyfrank/UPRTH", "f741aae46369f4df1cf7e9faed2ba7a3548d3f79")
 
 

@@ -6,6 +6,7 @@ from pyg_mtrec._lazy import lazy
 
 if TYPE_CHECKING:
     from pyg_mtrec.loader.batch import Batch as Batch
+    from pyg_mtrec.loader.behaviour_sequences import BehaviourSequences as BehaviourSequences
     from pyg_mtrec.loader.edge_sampler import EdgeSampler as EdgeSampler
     from pyg_mtrec.loader.full_batch import FullBatch as FullBatch
     from pyg_mtrec.loader.impression_loader import ImpressionLoader as ImpressionLoader
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Batch": "batch",
+    "BehaviourSequences": "behaviour_sequences",
     "EdgeSampler": "edge_sampler",
     "FullBatch": "full_batch",
     "ImpressionLoader": "impression_loader",
@@ -28,6 +30,7 @@ _NAMES = {
 }
 __all__ = [
     "Batch",
+    "BehaviourSequences",
     "EdgeSampler",
     "FullBatch",
     "ImpressionLoader",

@@ -11,6 +11,7 @@ from pyg_mtrec._errors import InputError
 from pyg_mtrec.loader._edge_stream import EdgeStream
 from pyg_mtrec.loader._feature_columns import FeatureColumns
 from pyg_mtrec.loader._relation import count_nodes, store_of
+from pyg_mtrec.loader.behaviour_sequences import BehaviourSequences
 from pyg_mtrec.loader.impressions import Impressions
 
 _MAIN: EdgeType = ("user", "interacts", "item")
@@ -28,10 +29,11 @@ class ImpressionLoader:
         batch_size: Impressions per step; the last batch may be smaller.
         generator: Shuffles the rows (default: a fresh one with seed 0 on the device of the graph).
         shuffle: Whether the rows are shuffled.
+        sequences: Looks up what the user did before each impression (default: not asked for).
 
     Raises:
-        InputError: If ``batch_size`` is not positive, the graph holds no labels, or labels or
-            features have a wrong shape or type.
+        InputError: If ``batch_size`` is not positive, the graph holds no labels, labels or features
+            have a wrong shape or type, or there are sequences of impressions without times.
 
     Example:
         >>> import torch
@@ -60,6 +62,7 @@ class ImpressionLoader:
         batch_size: int = 1024,
         generator: torch.Generator | None = None,
         shuffle: bool = True,
+        sequences: BehaviourSequences | None = None,
     ) -> None:
         if batch_size < 1:
             raise InputError(
@@ -84,6 +87,12 @@ class ImpressionLoader:
                 f" each of 'edge_label_names' and 'edge_label_kinds' (got"
                 f" {list(self.label.shape)} and {len(self.target_kinds)} kinds)"
             )
+        if sequences is not None and self.time is None:
+            raise InputError(
+                f"{_MAIN} has no 'edge_label_time', so nothing tells which events come before an"
+                " impression: leave out 'sequences', or split a graph with 'time'"
+            )
+        self.sequences = sequences
         sizes = {node_type: count_nodes(data, node_type) for node_type in ("user", "item")}
         #: Number of items of the catalogue.
         self.num_items: int = sizes["item"]
@@ -132,6 +141,8 @@ class ImpressionLoader:
     def pairs(self, user: Tensor, item: Tensor) -> Impressions:
         r"""Returns impressions that have not happened: no labels, features of a moment missing.
 
+        Their sequences end with the last events that are known.
+
         Args:
             user: Users :math:`[B]`.
             item: Items :math:`[B]`.
@@ -139,14 +150,17 @@ class ImpressionLoader:
         rows = {"user": user, "item": item}
         categorical, numeric = (features.gather(rows) for features in self._features)
         label = self.label.new_full((user.numel(), len(self.target_names)), float("nan"))
-        return Impressions(user, item, label, categorical, numeric)
+        sequences = None if self.sequences is None else self.sequences(user)
+        return Impressions(user, item, label, categorical, numeric, sequences=sequences)
 
     def _rows(self, index: Tensor) -> Impressions:
         user, item = self.user[index], self.item[index]
         rows = {"user": user, "item": item, "": index}
         categorical, numeric = (features.gather(rows) for features in self._features)
         time = None if self.time is None else self.time[index]
-        return Impressions(user, item, self.label[index], categorical, numeric, index, time)
+        sequences = None if self.sequences is None else self.sequences(user, time)
+        label = self.label[index]
+        return Impressions(user, item, label, categorical, numeric, index, time, sequences)
 
     def state_dict(self) -> dict[str, Any]:
         r"""Returns what decides all following epochs, a tensor in a dictionary.

@@ -20,6 +20,8 @@ class Impressions:
         numeric: Numbers :math:`[B, F_n]`, NaN where missing (default: no such column).
         index: Positions :math:`[B]` of the rows in ``edge_label_index``.
         time: Times :math:`[B]`, if they are known.
+        sequences: Behaviour to the items :math:`[B, L]` of the user's events before, -1 where there
+            is none, if they were asked for.
 
     Example:
         >>> import torch
@@ -40,6 +42,7 @@ class Impressions:
     numeric: Tensor | None = None
     index: Tensor | None = None
     time: Tensor | None = None
+    sequences: dict[str, Tensor] | None = None
 
     @property
     def size(self) -> int:
@@ -56,4 +59,6 @@ class Impressions:
         moved: dict[str, Any] = {
             name: x.to(device) for name, x in held.items() if isinstance(x, Tensor)
         }
+        if self.sequences is not None:
+            moved["sequences"] = {name: x.to(device) for name, x in self.sequences.items()}
         return replace(self, **moved)

@@ -1,10 +1,14 @@
-"""Tables, layers, encoders, heads: everything with parameters, nothing that knows of training."""
+"""Tables, layers, encoders, bottoms, heads: what has parameters and knows not of training."""
 
 from typing import TYPE_CHECKING
 
 from pyg_mtrec._lazy import lazy
 
 if TYPE_CHECKING:
+    from pyg_mtrec.nn.bottoms import DTRN as DTRN
+    from pyg_mtrec.nn.bottoms import TIM as TIM
+    from pyg_mtrec.nn.bottoms import TRM as TRM
+    from pyg_mtrec.nn.bottoms import Bottom as Bottom
     from pyg_mtrec.nn.conv import Adjacency as Adjacency
     from pyg_mtrec.nn.conv import HypergraphConv as HypergraphConv
     from pyg_mtrec.nn.conv import Incidence as Incidence
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 _NAMES = {
     "AITM": "heads",
     "Adjacency": "conv",
+    "Bottom": "bottoms",
+    "DTRN": "bottoms",
     "ESMM": "heads",
     "Encoder": "encoders",
     "FieldEmbedding": "embedding",
@@ -51,16 +57,22 @@ _NAMES = {
     "Representations": "encoders",
     "SharedBottom": "heads",
     "SingleTask": "heads",
+    "TIM": "bottoms",
+    "TRM": "bottoms",
     "TaskHypergraphEncoder": "encoders",
     "TransitionalAttention": "conv",
 }
 __all__ = [
     "AITM",
+    "DTRN",
     "ESMM",
     "MF",
     "NGCF",
     "PLE",
+    "TIM",
+    "TRM",
     "Adjacency",
+    "Bottom",
     "Encoder",
     "FieldEmbedding",
     "HTLNet",

@@ -1,11 +1,12 @@
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from pyg_mtrec._errors import InputError
+from pyg_mtrec.nn._look_up import LookUp
+from pyg_mtrec.nn.bottoms import Bottom
 from pyg_mtrec.nn.embedding import FieldEmbedding, NodeEmbedding
 from pyg_mtrec.nn.encoders import Encoder
 from pyg_mtrec.nn.heads import Head
@@ -16,19 +17,7 @@ class _Impressions(Protocol):
     item: Tensor
     categorical: Tensor | None
     numeric: Tensor | None
-
-
-@dataclass
-class LookUp:
-    r"""What a batch reads of the tables.
-
-    Args:
-        ids: Table to row ids :math:`[n]`; of fields :math:`[B \cdot F]`.
-        factors: Factors :math:`[B, F]` of the fields' rows.
-    """
-
-    ids: dict[str, Tensor]
-    factors: Tensor | None = None
+    sequences: dict[str, Tensor] | None
 
 
 class Predictor(torch.nn.Module):
@@ -46,10 +35,12 @@ class Predictor(torch.nn.Module):
         embedding: Tables of users and items (default: none, ids are no features).
         fields: Table of the features (default: none).
         encoder: Propagates the node tables (default: none, rows are taken as they are).
+        bottom: Makes an input of its own for every target, from the rows and from the items that
+            the user came across before (default: none, all targets read the same).
 
     Raises:
-        InputError: If there is neither ``embedding`` nor ``fields``, or the head was made for
-            inputs of another width.
+        InputError: If there is neither ``embedding`` nor ``fields``, the head was made for inputs
+            of another width or the bottom for other rows or targets.
 
     Example:
         >>> import torch
@@ -78,15 +69,20 @@ class Predictor(torch.nn.Module):
         embedding: NodeEmbedding | None = None,
         fields: FieldEmbedding | None = None,
         encoder: Encoder | None = None,
+        bottom: Bottom | None = None,
     ) -> None:
         super().__init__()
         width = self.width(embedding, fields, encoder)
+        if bottom is not None:
+            _check_bottom(bottom, head, self.shape(embedding, fields, encoder))
+            width = bottom.out_dim
         if head.in_dim != width:
             raise InputError(
                 f"the head of 'Predictor' needs 'in_dim' {width}, the width of its rows"
                 f" (got {head.in_dim})"
             )
         self.head, self.embedding, self.fields, self.encoder = head, embedding, fields, encoder
+        self.bottom = bottom
 
     @staticmethod
     def width(
@@ -110,6 +106,33 @@ class Predictor(torch.nn.Module):
         if fields is not None:
             width += (len(fields.num_categories) + fields.num_numeric) * fields.dim
         return width
+
+    @staticmethod
+    def shape(
+        embedding: NodeEmbedding | None,
+        fields: FieldEmbedding | None,
+        encoder: Encoder | None = None,
+    ) -> tuple[int, int]:
+        r"""Returns how many rows a bottom gets of an impression, and how wide they are.
+
+        Args:
+            embedding: Tables of users and items.
+            fields: Table of the features.
+            encoder: Propagates the node tables.
+
+        Raises:
+            InputError: If there is no row of the item, or features have another width.
+        """
+        if embedding is None:
+            raise InputError("a bottom of 'Predictor' reads items: pass 'embedding' (got none)")
+        dim = embedding.dim if encoder is None else encoder.out_dim(embedding.dim)
+        if fields is not None and fields.dim != dim:
+            raise InputError(
+                f"a bottom of 'Predictor' needs rows of one width (got {dim} of nodes and"
+                f" {fields.dim} of features)"
+            )
+        num_fields = 0 if fields is None else len(fields.num_categories) + fields.num_numeric
+        return 2 + num_fields, dim
 
     @property
     def tables(self) -> dict[str, torch.nn.Parameter]:
@@ -139,10 +162,18 @@ class Predictor(torch.nn.Module):
         ids: dict[str, Tensor] = {}
         if self.embedding is not None:
             ids = {"user": batch.user, "item": batch.item}
+        masks: dict[str, Tensor] = {}
+        if self.bottom is not None:
+            events = _events(self.bottom, batch)
+            masks = {name: items >= 0 for name, items in events.items()}
+            # Row 0 stands in for padding, whose mask keeps it from being read.
+            ids["item"] = torch.cat(
+                [batch.item, *(x.clamp(min=0).view(-1) for x in events.values())]
+            )
         if self.fields is None:
-            return LookUp(ids)
+            return LookUp(ids, None, masks)
         found, factors = self.fields.lookup(batch.categorical, batch.numeric)  # [B, F] each
-        return LookUp({**ids, "fields": found.reshape(-1)}, factors)
+        return LookUp({**ids, "fields": found.reshape(-1)}, factors, masks)
 
     def join(self, rows: Mapping[str, Tensor], found: LookUp) -> Tensor:
         r"""Puts the rows of a batch side by side.
@@ -152,13 +183,26 @@ class Predictor(torch.nn.Module):
             found: What :meth:`look_up` returned.
 
         Returns:
-            The input of the head :math:`[B, D]`.
+            The input of the head :math:`[B, D]`, or one per target :math:`[K, B, D]`.
         """
-        parts = [rows[name] for name in ("user", "item") if name in rows]
+        fields = None
         if found.factors is not None:
             fields = rows["fields"].view(*found.factors.shape, -1)  # [B, F, d]
-            parts.append((fields * found.factors.unsqueeze(-1)).flatten(1))  # [B, F * d]
-        return torch.cat(parts, dim=1)
+            fields = fields * found.factors.unsqueeze(-1)
+        if self.bottom is None:
+            parts = [rows[name] for name in ("user", "item") if name in rows]
+            return torch.cat(parts if fields is None else [*parts, fields.flatten(1)], dim=1)
+        size = rows["user"].size(0)
+        sizes = [size, *(mask.numel() for mask in found.masks.values())]
+        item, *events = rows["item"].split(sizes)
+        sequences = {
+            name: (part.view(*mask.shape, -1), mask)  # [B, L, d], [B, L]
+            for (name, mask), part in zip(found.masks.items(), events, strict=True)
+        }
+        nodes = torch.stack([rows["user"], item], dim=1)  # [B, 2, d]
+        joined = nodes if fields is None else torch.cat([nodes, fields], dim=1)  # [B, 2 + F, d]
+        inputs: Tensor = self.bottom(joined, item, sequences)
+        return inputs
 
     def forward(
         self, batch: _Impressions, adj_dict: Mapping[Any, Any] | None = None
@@ -186,3 +230,28 @@ class Predictor(torch.nn.Module):
         own = {name: rows[name].index_select(0, ids) for name, ids in found.ids.items()}
         predictions: dict[str, Tensor] = self.head(self.join(own, found))
         return predictions
+
+
+def _events(bottom: Bottom, batch: _Impressions) -> dict[str, Tensor]:
+    r"""Returns the items of the behaviours that a bottom reads, -1 where there is none."""
+    held = batch.sequences or {}
+    missing = [name for name in bottom.behaviours if name not in held]
+    if missing:
+        raise InputError(
+            f"the bottom reads '{missing[0]}', which these impressions lack (they have"
+            f" {', '.join(held) or 'no sequences'}): give 'ImpressionLoader' the 'sequences'"
+        )
+    return {name: held[name] for name in bottom.behaviours}
+
+
+def _check_bottom(bottom: Bottom, head: Head, shape: tuple[int, int]) -> None:
+    if (bottom.num_fields, bottom.dim) != shape:
+        raise InputError(
+            f"the bottom of 'Predictor' needs 'num_fields' {shape[0]} and 'dim' {shape[1]}, the"
+            f" rows that it gets (got {bottom.num_fields} and {bottom.dim})"
+        )
+    if list(bottom.targets) != list(head.targets):
+        raise InputError(
+            f"the bottom of 'Predictor' needs the head's targets, {', '.join(head.targets)}"
+            f" (got {', '.join(bottom.targets)})"
+        )

@@ -27,10 +27,11 @@ class RunDirectory:
     ``pretrain.pt``      where a run that was killed in that stage goes on; gone at the end
     ``pretrained.pt``    the tables that it left, by raw id
     ``results.json``     the numbers, and everything that they depend on
-    ``model.pt``         final representations ``user_x``, ``item_x``
+    ``model.pt``         final representations ``user_x``, ``item_x``; with a head its weights
     ``ids.pt``           raw ids of every node type
     ``seen.pt``          training and validation pairs, which recommendations leave out
     ``test_users.pt``    test metrics of every user
+    ``test_rows.pt``     with a head, predictions and losses of every test impression
     ``curve.png``        validation metric and losses over the epochs
     ``pretrain.png``     the losses of the first of two stages over its epochs
     ``comparison.png``   arms side by side

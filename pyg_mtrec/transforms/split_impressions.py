@@ -5,11 +5,18 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
+from torch_geometric.typing import EdgeType
 
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.transforms import _strategies as strategies
 from pyg_mtrec.transforms._leak import held_out, other_relations
-from pyg_mtrec.transforms._split_options import check_choice, check_fractions, column
+from pyg_mtrec.transforms._split_options import (
+    Behaviours,
+    check_choice,
+    check_fractions,
+    column,
+    published_split,
+)
 from pyg_mtrec.transforms._stores import (
     MAIN,
     attributes,
@@ -23,7 +30,7 @@ from pyg_mtrec.transforms._stores import (
 )
 from pyg_mtrec.transforms._targets import Targets, describe_labels, refuse_constant, targets_of
 
-Strategy = Literal["time", "random"]
+Strategy = Literal["time", "random", "given"]
 
 _NAME = "SplitImpressions"
 _PARTS = {"train": strategies.TRAIN, "val": strategies.VAL, "test": strategies.TEST}
@@ -41,18 +48,25 @@ class SplitImpressions(BaseTransform):
     * ``"random"``: one permutation of all rows, cut at :math:`\mathrm{round}(f_1 n)` and
       :math:`\mathrm{round}((f_1 + f_2) n)`. Rows that repeat, as logs have them, may then be
       trained on and tested.
+    * ``"given"``: the part that ``split`` names (0 training, 1 validation, 2 test), as
+      :class:`DrawImpressions` leaves it.
 
     Messages travel what training says: the distinct pairs of training rows that are positive in one
     target. Attributes of unsplit rows (``target``, ``time``, features of the moment, ratings) leave
     the relation and come back beside the labels of their own part alone. Pairs that are held out
-    are taken from all other relations between users and items, and counted.
+    are taken from all other relations between users and items, and counted. With
+    ``behaviours='keep'`` they stay in all but the reverse relation: for
+    :class:`~pyg_mtrec.loader.BehaviourSequences`, which shows an event only to impressions that
+    come later. No messages may travel such relations.
 
     Args:
-        strategy: ``"time"`` or ``"random"``.
-        fractions: Shares of training, validation and test; their sum is 1.
+        strategy: ``"time"``, ``"random"`` or ``"given"``.
+        fractions: Shares of training, validation and test; their sum is 1 (``"given"`` has none).
         seed: Seed of the draws, which are the same on every device.
         messages: The binary target that makes a training row a message edge, or ``"all"`` for all
             training rows (default: the first binary target, ``"all"`` if there is none).
+        behaviours: Whether held-out pairs are dropped from other relations between users and items
+            (``"drop"``) or stay there (``"keep"``).
 
     Returns:
         Three graphs, ``train, val, test``. In the store of ``('user', 'interacts', 'item')``:
@@ -67,7 +81,8 @@ class SplitImpressions(BaseTransform):
     Raises:
         InputError: If a choice is unknown, fractions do not sum to 1, targets are missing or have
             values that their kind does not allow, a target is the same in all training rows,
-            ``time`` is missing where it is needed, or the graph holds a split or an operator.
+            ``time`` or ``split`` is missing where it is needed, drawn impressions are split
+            otherwise than they were drawn for, or the graph holds a split or an operator.
 
     Example:
         >>> import torch
@@ -97,12 +112,15 @@ class SplitImpressions(BaseTransform):
         fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
         seed: int = 0,
         messages: str | None = None,
+        behaviours: Behaviours = "drop",
     ) -> None:
         check_choice("strategy", strategy, Strategy, _NAME)
+        check_choice("behaviours", behaviours, Behaviours, _NAME)
         self.strategy = strategy
         self.fractions = check_fractions(fractions, _NAME)
         self.seed = seed
         self.messages = messages
+        self.behaviours = behaviours
 
     def forward(self, data: HeteroData) -> tuple[HeteroData, HeteroData, HeteroData]:
         edge_index = bipartite(data, MAIN, _NAME)
@@ -123,7 +141,8 @@ class SplitImpressions(BaseTransform):
 
         base = copy.copy(data)
         report = self._report(data, targets, messages, rows)
-        report["behaviours_dropped"] = _drop_held_out(base, others, edge_index, part)
+        cleared = other_relations(data, MAIN, self.behaviours)
+        report |= _drop_held_out(base, others, cleared, edge_index, part)
         size = edge_index.size(1)
         for name in [name for name, _, _ in attributes(data, MAIN, size, _NAME)]:
             del base[MAIN][name]
@@ -155,7 +174,14 @@ class SplitImpressions(BaseTransform):
         return self.messages
 
     def _assign(self, data: HeteroData, edge_index: Tensor) -> Tensor:
-        if self.strategy == "time":
+        if self.strategy != "given" and "draw_report" in data:
+            raise InputError(
+                f"the labels of drawn impressions end with the part that they were drawn for: split"
+                f" {MAIN} by 'given' (got {self.strategy!r})"
+            )
+        if self.strategy == "given":
+            part = published_split(data, MAIN).long()
+        elif self.strategy == "time":
             part = strategies.by_time(column(data, MAIN, "time", "time"), self.fractions)
         else:
             generator = torch.Generator().manual_seed(self.seed)
@@ -167,10 +193,13 @@ class SplitImpressions(BaseTransform):
     ) -> dict[str, Any]:
         report: dict[str, Any] = {
             "strategy": self.strategy,
-            "fractions": list(self.fractions),
+            "fractions": None if self.strategy == "given" else list(self.fractions),
             "seed": self.seed,
             "messages": messages,
+            "behaviours": self.behaviours,
         }
+        if "draw_report" in data:
+            report["drawn"] = data.draw_report
         for name, index in rows.items():
             report[name] = {"rows": index.numel()}
             if "time" in data[MAIN] and index.numel():
@@ -182,7 +211,7 @@ class SplitImpressions(BaseTransform):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(strategy={self.strategy!r}, fractions={self.fractions}, "
-            f"seed={self.seed}, messages={self.messages!r})"
+            f"seed={self.seed}, messages={self.messages!r}, behaviours={self.behaviours!r})"
         )
 
 
@@ -191,21 +220,30 @@ def _distinct(edge_index: Tensor, num_dst: int) -> Tensor:
 
 
 def _drop_held_out(
-    data: HeteroData, others: list[Any], edge_index: Tensor, part: Tensor
-) -> dict[str, int]:
-    r"""Takes the pairs of validation and test from other relations of ``data``; counts them."""
+    data: HeteroData,
+    others: list[EdgeType],
+    cleared: list[EdgeType],
+    edge_index: Tensor,
+    part: Tensor,
+) -> dict[str, dict[str, int]]:
+    r"""Takes the pairs of validation and test from the relations ``cleared``.
+
+    Returns:
+        How many of them were dropped from each relation, and how many were kept in the others.
+    """
     num_items = num_nodes(data, MAIN[2])
     held = pair_keys(edge_index[:, part != strategies.TRAIN], num_items).sort().values
-    dropped: dict[str, int] = {}
+    counts: dict[str, dict[str, int]] = {"behaviours_dropped": {}, "behaviours_kept": {}}
     for other in others:
         if "edge_index" not in data[other]:
             continue
         flip = other[0] != MAIN[0]
         known = held_out(edges(data, other, _NAME), flip, held, num_items)
-        dropped[" ".join(other)] = int(known.sum())
-        if bool(known.any()):
+        verb = "dropped" if other in cleared else "kept"
+        counts[f"behaviours_{verb}"][" ".join(other)] = int(known.sum())
+        if other in cleared and bool(known.any()):
             select_edges(data, other, (~known).nonzero().view(-1), _NAME)
-    return dropped
+    return counts
 
 
 def _labelled(

@@ -20,12 +20,14 @@ from pyg_mtrec.nn import (
     NodeEmbedding,
     Predictor,
 )
+from pyg_mtrec.nn.bottoms import DTRN
 from pyg_mtrec.nn.heads import AITM, ESMM, PLE, HTLNet, MMoE, SharedBottom, SingleTask
 from pyg_mtrec.tasks import Classification, PredictionTask, Regression
 from pyg_mtrec.training import MultiTaskStep
 from pyg_mtrec.transforms import NormalizedAdjacency
 
 TARGETS = {"click": "binary", "long_view": "binary", "watch_time": "continuous"}
+BEHAVIOURS = ["views", "carts"]
 USERS, ITEMS, ROWS = 40, 300, 30
 MAIN = ("user", "interacts", "item")
 
@@ -52,16 +54,29 @@ def batch(seed: int = 0, rows: int = ROWS) -> Impressions:
     numeric[0] = float("nan")
     categorical = torch.stack([ints(500, rows), ints(2, rows)], dim=1)
     categorical[-1, 0] = -1
-    return Impressions(ints(USERS, rows), ints(ITEMS, rows), label, categorical, numeric)
+    sequences = {name: ints(ITEMS + 1, rows, 3) - 1 for name in BEHAVIOURS}
+    sequences["views"][0] = -1
+    return Impressions(
+        ints(USERS, rows), ints(ITEMS, rows), label, categorical, numeric, sequences=sequences
+    )
 
 
-def model(encoder: LightGCN | None = None, head: type = SharedBottom) -> Predictor:
+def model(
+    encoder: LightGCN | None = None, head: type = SharedBottom, bottom: bool = False
+) -> Predictor:
     generator = torch.Generator().manual_seed(0)
     embedding = NodeEmbedding({"user": USERS, "item": ITEMS}, 4, generator)
-    fields = FieldEmbedding([500, 2], 1, dim=3, generator=generator)
-    width = Predictor.width(embedding, fields, encoder)
+    fields = FieldEmbedding([500, 2], 1, dim=4 if bottom else 3, generator=generator)
+    width, lowest = Predictor.width(embedding, fields, encoder), None
+    if bottom:
+        num_fields, dim = Predictor.shape(embedding, fields, encoder)
+        lowest = DTRN(dim, num_fields, TARGETS, BEHAVIOURS, generator=generator)
+        for name, parameter in lowest.named_parameters():  # targets part from the first step on
+            if "hyper" in name:
+                torch.nn.init.normal_(parameter, std=0.3, generator=generator)
+        width = lowest.out_dim
     made = head(width, TARGETS, generator=generator)
-    return Predictor(made, embedding, fields, encoder).double()
+    return Predictor(made, embedding, fields, encoder, lowest).double()
 
 
 def adjacency() -> dict[Any, Adjacency]:
@@ -101,10 +116,11 @@ def whole(gradients: TaskGradients, table: str, num_rows: int) -> Tensor:
 @pytest.mark.parametrize("propagates", [False, True])
 @pytest.mark.parametrize("head", [SharedBottom, SingleTask])
 @pytest.mark.parametrize("rows", [1, ROWS, 700])  # fewer and more look-ups than rows of tables
+@pytest.mark.parametrize("bottom", [False, True])
 def test_every_target_has_the_gradient_of_the_whole_model(
-    propagates: bool, head: type, rows: int
+    propagates: bool, head: type, rows: int, bottom: bool
 ) -> None:
-    net = model(LightGCN(num_layers=2) if propagates else None, head)
+    net = model(LightGCN(num_layers=2) if propagates else None, head, bottom)
     adj = adjacency() if propagates else {}
     wanted = dense(net, batch(rows=rows), adj)
     collector = PredictionCollector(net, tasks(), list(TARGETS))
@@ -225,3 +241,39 @@ def test_a_static_shape_changes_no_number(monkeypatch: pytest.MonkeyPatch) -> No
         MultiTaskStep(collector, PMTRec(alpha=1.1, tau=0.1), {})(batch(), epoch=3)
         found.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
     assert all(torch.allclose(a, b, rtol=1e-12) for a, b in zip(*found, strict=True))
+
+
+def test_padding_takes_no_part() -> None:
+    net = model(bottom=True).eval()
+    rows = batch()
+    wanted = net(rows)
+    assert rows.sequences is not None
+    pad = torch.full((ROWS, 2), -1)
+    rows.sequences["carts"] = torch.cat([pad, rows.sequences["carts"]], dim=1)
+    found = net(rows)
+    assert all(torch.allclose(wanted[name], found[name]) for name in TARGETS)
+    # Row 0 stands in for padding: without events of its own it has no gradient.
+    rows.item = rows.item.clamp(min=1)
+    rows.sequences = {name: torch.where(x == 0, -1, x) for name, x in rows.sequences.items()}
+    gradients = PredictionCollector(net, tasks(), list(TARGETS)).collect(rows)
+    assert whole(gradients, "item", ITEMS)[:, 0].count_nonzero() == 0
+
+
+def test_a_bottom_that_does_not_fit_gets_one_line() -> None:
+    net = model(bottom=True)
+    rows = batch()
+    assert rows.sequences is not None
+    del rows.sequences["carts"]
+    with pytest.raises(InputError, match="the bottom reads 'carts', which these impressions lack"):
+        net(rows)
+    embedding = NodeEmbedding({"user": 2, "item": 2}, 4)
+    small = DTRN(4, 3, TARGETS, ["views"])
+    with pytest.raises(InputError, match="needs 'num_fields' 2 and 'dim' 4"):
+        Predictor(SharedBottom(small.out_dim, TARGETS), embedding, bottom=small)
+    other = DTRN(4, 2, ["buy"], ["views"])
+    with pytest.raises(InputError, match="needs the head's targets, click, long_view, watch_time"):
+        Predictor(SharedBottom(other.out_dim, TARGETS), embedding, bottom=other)
+    with pytest.raises(InputError, match="needs rows of one width"):
+        Predictor.shape(embedding, FieldEmbedding([2], 0, 3))
+    with pytest.raises(InputError, match="reads items: pass 'embedding'"):
+        Predictor.shape(None, FieldEmbedding([2], 0, 3))

@@ -159,6 +159,50 @@ def test_other_relations_lose_what_is_held_out():
     assert data[VIEWS].edge_index.size(1) == 31
 
 
+def test_kept_behaviours_are_whole():
+    data = impressions(30, num_users=8, num_items=9, seed=5)
+    data[REVERSE].edge_index = data[MAIN].edge_index.flip(0)
+    data[VIEWS].edge_index = data[MAIN].edge_index.clone()
+    data[VIEWS].time = torch.arange(30)
+    dropped, kept = (SplitImpressions(behaviours=choice)(data) for choice in ("drop", "keep"))
+    held = {p for part in kept[1:] for p in pairs(part[MAIN].edge_label_index)}
+    for part in kept:
+        assert torch.equal(part[VIEWS].edge_index, data[VIEWS].edge_index)
+        assert torch.equal(part[VIEWS].time, data[VIEWS].time)
+        assert not held & set(pairs(part[REVERSE].edge_index.flip(0)))  # the relation itself
+    report = kept[0].split_report
+    assert report["behaviours"] == "keep"
+    views, reverse = (" ".join(edge_type) for edge_type in (VIEWS, REVERSE))
+    number = sum(p in held for p in pairs(data[VIEWS].edge_index))
+    assert report["behaviours_kept"] == {views: number}
+    assert report["behaviours_dropped"] == {reverse: number}
+    report = dropped[0].split_report
+    assert report["behaviours_kept"] == {}
+    assert report["behaviours_dropped"] == {views: number, reverse: number}
+
+
+def test_given_parts():
+    data = impressions(40)
+    del data[MAIN].time
+    data[MAIN].split = torch.arange(40).remainder(5).sub(2).clamp(min=0).to(torch.int8)
+    before = data[MAIN].edge_index
+    splits = SplitImpressions("given")(data)
+    for number, part in enumerate(splits):
+        own = data[MAIN].split == number
+        assert torch.equal(part[MAIN].edge_label_index, before[:, own])
+        assert "split" not in part[MAIN] and part.split_report["fractions"] is None
+    assert [part[MAIN].edge_label.size(0) for part in splits] == [24, 8, 8]
+    data[MAIN].split[3] = 3
+    with pytest.raises(InputError, match=r"'split' of .* needs to be 0, 1 or 2"):
+        SplitImpressions("given")(data)
+    data[MAIN].split[:] = 2
+    with pytest.raises(InputError, match=r"'given' split of .* leaves nothing for training"):
+        SplitImpressions("given")(data)
+    del data[MAIN].split
+    with pytest.raises(InputError, match=r"'given' split needs 'split' \[40\]"):
+        SplitImpressions("given")(data)
+
+
 def test_random_parts_follow_the_seed():
     data = impressions(60)
     first, again, other = (SplitImpressions("random", seed=seed)(data) for seed in (1, 1, 2))
@@ -195,7 +239,8 @@ def test_real_slice(real_root):
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
-        ({}, {"strategy": "per-user"}, "'strategy' needs to be one of ('time', 'random')"),
+        ({}, {"strategy": "per-user"}, "'strategy' needs to be one of ('time', 'random', 'given')"),
+        ({}, {"behaviours": "mask"}, "'behaviours' needs to be one of ('drop', 'keep')"),
         ({}, {"fractions": (0.8, 0.1, 0.2)}, "'fractions' needs to be three shares that sum to 1"),
         ({}, {"messages": "amount"}, "'messages' needs to be a binary target or 'all'"),
         ({"time": None}, {}, "'time' split needs 'time' [40]"),
@@ -254,5 +299,6 @@ def test_a_target_that_never_varies_in_training():
 
 def test_repr():
     assert repr(SplitImpressions("random", seed=3)) == (
-        "SplitImpressions(strategy='random', fractions=(0.8, 0.1, 0.1), seed=3, messages=None)"
+        "SplitImpressions(strategy='random', fractions=(0.8, 0.1, 0.1), seed=3, messages=None, "
+        "behaviours='drop')"
     )

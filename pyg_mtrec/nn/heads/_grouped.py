@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyg_mtrec.nn.heads._dropout import finish
+from pyg_mtrec.nn.bottoms._dropout import finish
 
 
 def grouped_hidden(

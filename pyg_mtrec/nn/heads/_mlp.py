@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter, ParameterList
 
-from pyg_mtrec.nn.heads._dropout import finish, scale
+from pyg_mtrec.nn.bottoms._dropout import finish, scale
 
 
 class MLP(torch.nn.Module):

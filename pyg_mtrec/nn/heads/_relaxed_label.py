@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.nn.heads import _arguments
+from pyg_mtrec.nn.bottoms import _arguments
 
 _SMALLEST = 2.0**-25  # a drawn 0 would be an infinite logit
 

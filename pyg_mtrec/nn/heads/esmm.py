@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import ModuleList
 from torch.nn.functional import logsigmoid
 
-from pyg_mtrec.nn.heads import _arguments
+from pyg_mtrec.nn.bottoms import _arguments
 from pyg_mtrec.nn.heads._mlp import MLP
 from pyg_mtrec.nn.heads.head import Head
 

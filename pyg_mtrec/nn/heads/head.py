@@ -6,10 +6,10 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.nn.embedding._init import xavier_uniform_
+from pyg_mtrec.nn.embedding._seeded import Seeded
 
 
-class Head(torch.nn.Module, ABC):
+class Head(Seeded, ABC):
     r"""Maps inputs to one prediction per target: discrete and continuous ones together.
 
     A prediction of a binary target is a logit, that of a continuous one a number in whatever units
@@ -48,13 +48,10 @@ class Head(torch.nn.Module, ABC):
         tensor([0., 0., 0.], grad_fn=...)
     """
 
-    dropout: float = 0.0
-    r"""Share of hidden units that is dropped in training."""
-
     def __init__(
         self, in_dim: int, targets: Mapping[str, str], generator: torch.Generator | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(generator)
         name = type(self).__name__
         if in_dim < 1:
             raise InputError(f"'in_dim' needs to be positive in '{name}' (got {in_dim})")
@@ -68,11 +65,6 @@ class Head(torch.nn.Module, ABC):
                 )
         self.in_dim = in_dim
         self.targets = dict(targets)
-        self.generator = torch.Generator().manual_seed(0) if generator is None else generator
-        if self.generator.device.type != "cpu":
-            raise InputError(
-                f"'generator' needs to live on the CPU in '{name}' (got {self.generator.device})"
-            )
 
     @abstractmethod
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -117,21 +109,6 @@ class Head(torch.nn.Module, ABC):
                 own[reached[0]][name] = parameter
         return own
 
-    @torch.no_grad()
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        r"""Draws all weights anew.
-
-        Args:
-            generator: Source of randomness (default: the head's own).
-        """
-        generator = self.generator if generator is None else generator
-        for name, value in [*self.named_parameters(), *self.named_buffers()]:
-            if "bias" in name:
-                value.zero_()
-            elif value.is_floating_point():
-                for matrix in value.view(-1, *value.shape[-2:]):
-                    xavier_uniform_(matrix, generator)
-
     def check(self, x: Tensor) -> None:
         r"""Refuses an input of another shape than the head was made for.
 
@@ -167,26 +144,8 @@ class Head(torch.nn.Module, ABC):
         """
         self.check(x)
         inputs = list(x.unbind(0)) if x.dim() == 3 else [x] * len(self.targets)
-        if not self.training or not self._is_random():
-            return inputs, None
-        # Seeded on the host, so that one saved state serves every device and nothing is awaited.
-        seed = int(torch.randint(2**62, (), generator=self.generator))
-        return inputs, torch.Generator(x.device).manual_seed(seed)
-
-    def _is_random(self) -> bool:
-        return self.dropout > 0
-
-    def get_extra_state(self) -> Tensor:
-        r"""Returns the state of the generator, which :meth:`state_dict` holds."""
-        return self.generator.get_state()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        r"""Restores the state of the generator.
-
-        Args:
-            state: What :meth:`get_extra_state` returned.
-        """
-        self.generator.set_state(state.cpu())
+        seed = self._seed()
+        return inputs, None if seed is None else torch.Generator(x.device).manual_seed(seed)
 
     def __repr__(self) -> str:
         parts = [str(self.in_dim), *(f"{target}: {kind}" for target, kind in self.targets.items())]

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import ModuleList
 
-from pyg_mtrec.nn.heads import _arguments
+from pyg_mtrec.nn.bottoms import _arguments
 from pyg_mtrec.nn.heads._fusion import KINDS, Fusion
 from pyg_mtrec.nn.heads._label_embedding import LabelEmbedding
 from pyg_mtrec.nn.heads._mlp import MLP

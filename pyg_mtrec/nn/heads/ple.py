@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import ModuleList
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.nn.heads import _arguments
+from pyg_mtrec.nn.bottoms import _arguments
 from pyg_mtrec.nn.heads._extraction import Extraction
 from pyg_mtrec.nn.heads._mlp import MLP
 from pyg_mtrec.nn.heads.head import Head

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.nn import HTLNet
-from pyg_mtrec.nn.heads._dropout import keep
+from pyg_mtrec.nn.bottoms._dropout import keep
 from pyg_mtrec.nn.heads._fusion import Fusion
 
 CHAINS = {

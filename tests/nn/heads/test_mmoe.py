@@ -4,7 +4,7 @@ from head_bank import TARGETS, assert_same, expert, mlp, rows, small
 
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.nn import MMoE, SharedBottom
-from pyg_mtrec.nn.heads._dropout import keep, scale
+from pyg_mtrec.nn.bottoms._dropout import keep, scale
 from pyg_mtrec.nn.heads._experts import Experts
 from pyg_mtrec.nn.heads._grouped import _batched, _Grouped
 

@@ -1,7 +1,7 @@
 import torch
 from head_bank import TARGETS, assert_same, mlp, rows, small
 
-from pyg_mtrec.nn.heads._dropout import keep, levels, scale
+from pyg_mtrec.nn.bottoms._dropout import keep, levels, scale
 
 
 def test_is_a_trunk_and_towers() -> None:
