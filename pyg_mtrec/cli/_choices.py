@@ -9,12 +9,15 @@ from pyg_mtrec._errors import InputError
 # Public names that cannot be chosen: base classes, what they return, and what does not rank
 _HIDDEN = {
     "Balancer",
+    "Bottom",
     "Encoder",
     "FromTorchJD",
     "GramBalancer",
     "Head",
     "LossBalancer",
     "Representations",
+    "TIM",
+    "TRM",
     "baselines.Constant",
 }
 _SPOKEN = {

@@ -23,7 +23,8 @@ _GROUPS = {
     "data": "dataset dataset_options interactions social item_groups user_features item_features"
     " categorical numeric root split message_edges",
     "model": "encoder encoder_options dim layers pretrained",
-    "prediction": "head head_options targets core_target target_options",
+    "prediction": "head head_options bottom bottom_options behaviours sequence_length targets"
+    " core_target target_options",
     "two stages": "finetune finetune_tasks carry pretrain_epochs pretrain_patience"
     " pretrain_min_delta pretrain_batch_size pretrain_lr pretrain_weight_decay",
     "tasks": "tasks task_options auxiliary balancer alpha tau mask_inactive scale scope"

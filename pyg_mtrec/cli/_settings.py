@@ -42,6 +42,7 @@ _AT_LEAST = {
     "batch_size": (1, None),
     "weight_decay": (0, "Adam"),
     "valid_users": (1, None),
+    "sequence_length": (1, None),
     "seed": (0, None),
     "threads": (1, None),
 }
@@ -91,7 +92,7 @@ def _default_out(settings: Settings, resume: bool) -> str:
     name = settings.dataset
     if settings.interactions is not None:
         name = Path(settings.interactions).stem
-    parts = [settings.encoder, settings.finetune, settings.head]
+    parts = [settings.encoder, settings.finetune, settings.bottom, settings.head]
     base = "-".join([name, *(part for part in parts if part), settings.balancer])
     names = (Path("runs", base if i == 1 else f"{base}-{i}") for i in count(1))
     taken = list(takewhile(lambda path: Path(path, "config.toml").exists(), names))

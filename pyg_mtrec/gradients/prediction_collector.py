@@ -81,9 +81,8 @@ class PredictionCollector:
         self.columns = {name: names.index(name) for name in tasks}
         self.model, self.tasks, self.at, self.reduce = model, tasks, at, reduce
         self.own: dict[str, dict[str, Parameter]] = {name: {} for name in tasks}
-        for part, module in (("head", model.head), ("bottom", model.bottom)):
-            for target, named in ({} if module is None else module.own_parameters()).items():
-                self.own[target] |= {f"{part}.{name}": p for name, p in named.items()}
+        for target, named in model.own_parameters().items():
+            self.own[target] |= named
         theirs = {id(p) for named in self.own.values() for p in named.values()}
         tables = {id(p) for p in model.tables.values()}
         self.dense: dict[str, Parameter] = {

@@ -142,6 +142,23 @@ class Predictor(torch.nn.Module):
             tables["fields"] = self.fields.weight
         return tables
 
+    def own_parameters(self) -> dict[str, dict[str, torch.nn.Parameter]]:
+        r"""Returns the parameters outside the tables that only one target's loss reaches.
+
+        Returns:
+            Target to qualified name to parameter.
+        """
+        own = self.head.own_parameters()
+        found = {
+            target: {f"head.{name}": parameter for name, parameter in named.items()}
+            for target, named in own.items()
+        }
+        below = {} if self.bottom is None else self.bottom.own_parameters()
+        for target, named in below.items():
+            if list(self.head.read_by(target)) == [target]:  # the head keeps its input to it
+                found[target] |= {f"bottom.{name}": p for name, p in named.items()}
+        return found
+
     def represent(self, adj_dict: Mapping[Any, Any] | None = None) -> dict[str, Tensor]:
         r"""Returns all rows that impressions may look up, by table.
 

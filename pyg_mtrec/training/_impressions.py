@@ -13,7 +13,8 @@ from pyg_mtrec.tasks.prediction_task import Kind
 from pyg_mtrec.training._data import MAIN, _sha256, dataset_options, open_dataset
 from pyg_mtrec.training._named import named_class
 from pyg_mtrec.training.settings import Settings
-from pyg_mtrec.transforms import SplitImpressions
+from pyg_mtrec.transforms import AddBehaviours, DrawImpressions, SplitImpressions
+from pyg_mtrec.transforms._split_options import Behaviours
 from pyg_mtrec.transforms.split_impressions import Strategy
 
 
@@ -29,6 +30,7 @@ class ImpressionData:
     strategy: str
     provenance: dict[str, Any] = field(default_factory=dict)
     oracle: Any = None
+    behaviours: list[str] = field(default_factory=list)
 
     @property
     def columns(self) -> list[str]:
@@ -50,6 +52,7 @@ class ImpressionData:
 def load_impressions(settings: Settings) -> ImpressionData:
     r"""Loads and splits the log that the settings name, and checks its targets."""
     dataset: Any = None
+    default: list[str] | None = None
     if settings.interactions is not None:
         data, provenance = _from_tables(settings)
         strategy = "time" if "time" in data[MAIN] else "random"
@@ -57,10 +60,18 @@ def load_impressions(settings: Settings) -> ImpressionData:
         module = settings.dataset.replace("-", "_")
         options: dict[str, Any] = {"targets": "hybrid"} if module == "planted" else {}
         options |= dataset_options(settings, module)
-        if settings.targets and hasattr(named_class("datasets", module), "target_choices"):
-            options.setdefault("targets", tuple(settings.targets))
+        cls = named_class("datasets", module)
+        if hasattr(cls, "target_choices"):
+            wanted = [*(settings.targets or cls.default_targets), *_singular(settings, cls)]
+            options.setdefault("targets", tuple(dict.fromkeys(wanted)))
+            default = None if settings.targets else list(cls.default_targets)
         dataset = open_dataset(module, settings.root, **options)
         data, strategy = dataset[0], "time"
+        if hasattr(cls, "behaviour_targets") and "target" not in data[MAIN]:
+            data, strategy = (
+                DrawImpressions(cls.behaviour_targets, seed=settings.seed)(data),
+                "given",
+            )
         provenance = {
             "name": settings.dataset,
             "sha256": dataset.raw_sha256,
@@ -73,21 +84,54 @@ def load_impressions(settings: Settings) -> ImpressionData:
             " impressions such as 'kuairand-slice', or name columns with '--targets'"
         )
     kinds = dict(zip(data[MAIN].target_names, data[MAIN].target_kinds, strict=True))
-    targets = {name: kinds[_known(name, kinds, "targets")] for name in settings.targets or kinds}
+    chosen = settings.targets or default or kinds
+    targets = {name: kinds[_known(name, kinds, "targets")] for name in chosen}
     core = settings.core_target or list(targets)[-1]
     _known(core, targets, "core_target")
+    behaviours: list[str] = []
+    if settings.bottom is not None:
+        data, behaviours = with_behaviours(settings, data)
     strategy = settings.split or strategy
-    if strategy not in ("time", "random"):
+    if strategy not in ("time", "random", "given"):
         raise InputError(
             f"'split' of a run with a head needs to be 'time' or 'random' (got '{strategy}')"
         )
-    split = SplitImpressions(cast(Strategy, strategy), seed=settings.seed)
+    # A bottom shows an event only to impressions that come later, whichever part it lies in.
+    keep: Behaviours = "keep" if behaviours or strategy == "given" else "drop"
+    split = SplitImpressions(cast(Strategy, strategy), seed=settings.seed, behaviours=keep)
     train, val, test = split(data)
     oracle = getattr(dataset, "target_oracle", None)
-    out = ImpressionData(train, val, test, targets, core, strategy, provenance, oracle)
+    out = ImpressionData(train, val, test, targets, core, strategy, provenance, oracle, behaviours)
     for name in targets:
         _check_labels(out, name)
     return out
+
+
+def with_behaviours(settings: Settings, data: HeteroData) -> tuple[HeteroData, list[str]]:
+    r"""Returns the graph with the behaviours that a bottom reads, and their names."""
+    timed = [
+        name
+        for src, name, dst in data.edge_types
+        if (src, dst) == ("user", "item") and name != MAIN[1] and "time" in data[src, name, dst]
+    ]
+    columns = zip(data[MAIN].target_names, data[MAIN].target_kinds, strict=True)
+    made = {f"{name}s": name for name, kind in columns if kind == "binary"}
+    names = settings.behaviours or timed or list(made)
+    unknown = [name for name in names if name not in timed and name not in made]
+    if unknown or not names:
+        known = ", ".join(dict.fromkeys([*timed, *made])) or "none"
+        raise InputError(
+            f"'behaviours' needs names of timed behaviours of the data, {known}"
+            f" (got {repr(unknown[0]) if unknown else 'none'})"
+        )
+    missing = {made[name]: name for name in names if name not in timed}
+    return (AddBehaviours(missing)(data) if missing else data), names
+
+
+def _singular(settings: Settings, cls: Any) -> list[str]:
+    r"""Returns the targets that behaviours are made of, beside those that are learned."""
+    choices = cls.target_choices()
+    return [name[:-1] for name in settings.behaviours if name[:-1] in choices]
 
 
 def _known(name: str, known: dict[str, str], setting: str) -> str:

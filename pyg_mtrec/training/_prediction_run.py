@@ -36,14 +36,18 @@ class PredictionPlan:
 
 def prediction_plans(settings: Settings) -> list[PredictionPlan]:
     r"""Returns all arms, the run's own last."""
-    head = str(settings.head)
-    own = PredictionPlan(f"{head} {settings.balancer}", head, settings.balancer)
+    below = "" if settings.bottom is None else f"{settings.bottom} "
+    plans = [
+        PredictionPlan(f"{below}{head} {rule}", head, rule)
+        for head, rule in (
+            ("single-task", "sum"),
+            (str(settings.head), "sum"),
+            (str(settings.head), settings.balancer),
+        )
+    ]
+    *others, own = plans
     if settings.comparison != "on":
         return [own]
-    others = [
-        PredictionPlan("single-task sum", "single-task", "sum"),
-        PredictionPlan(f"{head} sum", head, "sum"),
-    ]
     return [other for other in others if other.name != own.name] + [own]
 
 
@@ -156,6 +160,7 @@ def describe(settings: Settings, arm: PredictorArm) -> list[str]:
         f"{name} ({kind}{', core' if name == data.core else ''})"
         for name, kind in data.targets.items()
     )
+    below = f"bottom {settings.bottom}, " if settings.bottom else ""
     sides = ["mf"] if arm.model.encoder is None else [settings.encoder]
     return [
         f"{data.provenance['name']}: {users:,} users, {items:,} items,"
@@ -164,7 +169,8 @@ def describe(settings: Settings, arm: PredictorArm) -> list[str]:
         f" {sizes['val']:,} to validate on, {sizes['test']:,} to test on",
         f"targets: {targets}",
         f"features: user, item{''.join(f', {name}' for name in columns)}",
-        f"{sides[0]}, d = {settings.dim}, head {settings.head}; {rule}; on {arm.device}",
+        *([f"behaviours: {', '.join(data.behaviours)}"] if data.behaviours else []),
+        f"{sides[0]}, d = {settings.dim}, {below}head {settings.head}; {rule}; on {arm.device}",
     ]
 
 

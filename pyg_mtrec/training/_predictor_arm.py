@@ -11,8 +11,9 @@ from torch_geometric.data import HeteroData
 
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.gradients import PredictionCollector
-from pyg_mtrec.loader import ImpressionLoader
+from pyg_mtrec.loader import BehaviourSequences, ImpressionLoader
 from pyg_mtrec.nn import Adjacency, FieldEmbedding, NodeEmbedding, Predictor
+from pyg_mtrec.nn.bottoms import Bottom
 from pyg_mtrec.nn.heads import Head
 from pyg_mtrec.tasks import Classification, PredictionTask, Regression
 from pyg_mtrec.training._arm import _balancer, _encoder, _moved
@@ -57,7 +58,10 @@ class PredictorArm:
         self.head_name, self.balancer_name = head, balancer
         train = _moved(data.train, device)
         draws = generator(settings, device, 1)
-        self.loader = ImpressionLoader(train, settings.batch_size, draws)
+        self.sequences = None
+        if data.behaviours:
+            self.sequences = BehaviourSequences(train, data.behaviours, settings.sequence_length)
+        self.loader = ImpressionLoader(train, settings.batch_size, draws, sequences=self.sequences)
         self.model = self._model(train, head).to(device)
         self.tasks = {target: _task(target, settings, data).to(device) for target in data.in_order}
         self.adj_dict = self._adj_dict(train)
@@ -85,7 +89,8 @@ class PredictorArm:
     def predict(self, split: HeteroData) -> dict[str, Tensor]:
         r"""Predicts a split's impressions: probabilities, and values in the targets' own units."""
         self.model.eval()
-        loader = ImpressionLoader(_moved(split, self.device), _ROWS, shuffle=False)
+        moved = _moved(split, self.device)
+        loader = ImpressionLoader(moved, _ROWS, shuffle=False, sequences=self.sequences)
         rows = self.model.represent(self.adj_dict)
         found: dict[str, list[Tensor]] = {name: [] for name in self.data.targets}
         for start in range(0, loader.num_impressions, _ROWS):
@@ -128,8 +133,12 @@ class PredictorArm:
                 generator(settings, torch.device("cpu"), 4),
             )
         encoder = None if settings.encoder == "mf" else _encoder(settings)
-        width = Predictor.width(embedding, fields, encoder)
-        return Predictor(_head(head, width, settings, self.data), embedding, fields, encoder)
+        width, bottom = Predictor.width(embedding, fields, encoder), None
+        if settings.bottom is not None:
+            bottom = _bottom(settings, self.data, *Predictor.shape(embedding, fields, encoder))
+            width = bottom.out_dim
+        made = _head(head, width, settings, self.data)
+        return Predictor(made, embedding, fields, encoder, bottom)
 
     def _adj_dict(self, data: HeteroData) -> Mapping[Any, Adjacency]:
         if self.model.encoder is None:
@@ -181,6 +190,25 @@ def _head(name: str, width: int, settings: Settings, data: ImpressionData) -> He
     offered = {"in_dim": width, "targets": data.targets, "generator": draws}
     head: Head = build(cls, **{**offered, **options})
     return head
+
+
+def _bottom(settings: Settings, data: ImpressionData, num_fields: int, dim: int) -> Bottom:
+    cls = named_class("nn.bottoms", str(settings.bottom))
+    options = parse_options(settings.bottom_options, "bottom_options")
+    check_options(options, cls, cls.__name__)
+    offered = {
+        "dim": dim,
+        "num_fields": num_fields,
+        "targets": data.targets,
+        "behaviours": data.behaviours,
+        "generator": generator(settings, torch.device("cpu"), 6),
+    }
+    for taken in offered:
+        if taken in options:
+            raise InputError(f"'{taken}' of '{cls.__name__}' follows from the run: leave it out")
+    check_values(options, cls, cls.__name__)
+    bottom: Bottom = build(cls, max_len=settings.sequence_length, **{**offered, **options})
+    return bottom
 
 
 def _task(target: str, settings: Settings, data: ImpressionData) -> PredictionTask:

@@ -23,6 +23,7 @@ def needs_hypergraphs(settings: Settings) -> bool:
 _OF_RANKING = ("tasks", "task_options", "pretrained", "finetune")
 _OF_HEADS = (
     "head_options",
+    "bottom",
     "targets",
     "core_target",
     "target_options",
@@ -46,6 +47,10 @@ def check_head(settings: Settings) -> None:
             if settings.head is None:
                 raise InputError(f"{flag} is of a run that predicts: pass '--head' beside it")
             raise InputError(f"{flag} is of a run that ranks: leave it or '--head' out")
+    for name in ("bottom_options", "behaviours"):
+        if getattr(settings, name) and settings.bottom is None:
+            flag = f"'--{name.replace('_', '-')}'"
+            raise InputError(f"{flag} is of a bottom: pass '--bottom' beside it")
     if settings.head is not None and settings.encoder == HYPERGRAPH_ENCODER:
         raise InputError(
             f"encoder '{HYPERGRAPH_ENCODER}' cannot feed a head: take mf, lightgcn or ngcf"

@@ -85,6 +85,21 @@ class Settings:
     head_options: list[str] = _setting(
         [], "further arguments of the head, as num_experts=8", metavar="NAME=VALUE"
     )
+    bottom: str | None = _setting(
+        None,
+        "bottom that makes an input of its own for every target, from behaviours before it",
+        room="nn.bottoms",
+    )
+    bottom_options: list[str] = _setting(
+        [], "further arguments of the bottom, as pooling=mean", metavar="NAME=VALUE"
+    )
+    behaviours: list[str] = _setting(
+        [],
+        "timed relations that the bottom reads; likes are made of a target like (default: those"
+        " of the data, or of its binary targets)",
+        metavar="NAME",
+    )
+    sequence_length: int = _setting(50, "last events of each behaviour that the bottom reads")
     targets: list[str] = _setting(
         [], "what the head predicts, in chain order (default: the data set's)", metavar="NAME"
     )

@@ -65,6 +65,9 @@ RANKS: dict[str, Any] = {
 PREDICTS: dict[str, Any] = {
     "head": "mmoe",
     "head_options": ["there"],
+    "bottom": "dtrn",
+    "bottom_options": ["there"],
+    "behaviours": ["there"],
     "targets": ["there"],
     "core_target": "there",
     "target_options": ["there"],

@@ -1,5 +1,6 @@
 """Gradients of heads on gathered rows against autograd through whole tables, in float64."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ def batch(seed: int = 0, rows: int = ROWS) -> Impressions:
 
 
 def model(
-    encoder: LightGCN | None = None, head: type = SharedBottom, bottom: bool = False
+    encoder: LightGCN | None = None, head: Any = SharedBottom, bottom: bool = False
 ) -> Predictor:
     generator = torch.Generator().manual_seed(0)
     embedding = NodeEmbedding({"user": USERS, "item": ITEMS}, 4, generator)
@@ -277,3 +278,43 @@ def test_a_bottom_that_does_not_fit_gets_one_line() -> None:
         Predictor.shape(embedding, FieldEmbedding([2], 0, 3))
     with pytest.raises(InputError, match="reads items: pass 'embedding'"):
         Predictor.shape(None, FieldEmbedding([2], 0, 3))
+
+
+@pytest.mark.parametrize("bottom", [False, True])
+@pytest.mark.parametrize(
+    ("head", "options"),
+    [
+        (SharedBottom, {}),
+        (MMoE, {}),
+        (PLE, {}),
+        (PLE, {"num_shared": 0}),
+        (ESMM, {}),
+        (AITM, {}),
+        (HTLNet, {}),
+        (HTLNet, {"stop_gradient": "leu_output"}),
+        (HTLNet, {"stop_gradient": "none"}),
+    ],
+)
+def test_only_its_own_target_reaches_an_own_parameter(
+    head: type, options: dict[str, Any], bottom: bool
+) -> None:
+    net = model(head=partial(head, **options), bottom=bottom).eval()
+    own = net.own_parameters()
+    rows = batch()
+    predictions = net(rows)
+    penalties = net.head.penalties(predictions)
+    reached: dict[int, set[str]] = {}
+    for name, task in tasks().items():
+        loss = task(predictions[name], rows.label[:, list(TARGETS).index(name)])
+        loss = loss + penalties.get(name, 0.0)
+        parameters = list(net.parameters())
+        grads = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        for parameter, grad in zip(parameters, grads, strict=True):
+            if grad is not None and grad.count_nonzero() > 0:
+                reached.setdefault(id(parameter), set()).add(name)
+    owner = {id(p): target for target, named in own.items() for p in named.values()}
+    for name, parameter in net.named_parameters():
+        if id(parameter) in owner:
+            assert reached.get(id(parameter), set()) <= {owner[id(parameter)]}, name
+    if bottom and head in (SharedBottom, MMoE):
+        assert all(any(name.startswith("bottom.") for name in named) for named in own.values())

@@ -103,11 +103,13 @@ def test_the_constant_and_the_oracle_stand_beside_the_result(tmp_path: Path) -> 
     assert results["comparison"]["oracle"]["click/auc"] > results["test"]["click/auc"]
 
 
-@pytest.mark.parametrize("encoder", ["mf", "lightgcn"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"encoder": "lightgcn"}, {"head": "htlnet", "bottom": "dtrn"}]
+)
 def test_a_killed_run_goes_on_as_if_it_had_not_stopped(
-    encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = replace(SMALL, encoder=encoder, balancer="pmtrec", epochs=4)
+    settings = replace(SMALL, balancer="pmtrec", epochs=4, **changes)
     wanted = run(settings, tmp_path / "whole")
     save, calls = Checkpoint.save, []
 
@@ -151,6 +153,36 @@ def test_scores_are_predictions_without_the_moment(tmp_path: Path) -> None:
     assert scorer.score(batch.user)[0, batch.item[0]].item() == pytest.approx(wanted.item())
 
 
+def test_a_bottom_reads_what_came_before(tmp_path: Path) -> None:
+    settings = replace(SMALL, bottom="dtrn", behaviours=["clicks"], sequence_length=3, epochs=1)
+    results = run(settings, tmp_path / "run")
+    assert list(results["arms"]) == ["dtrn shared-bottom pcgrad"]
+    assert evaluate_run(RunDirectory(tmp_path / "run"))["test"] == pytest.approx(results["test"])
+
+    data = load_impressions(settings)
+    arm = prediction_plans(settings)[-1].build(settings, data, torch.device("cpu"))
+    log = Planted(num_interactions=1000, targets="hybrid")[0]["user", "interacts", "item"]
+    batch = arm.loader.whole(0, 50)
+    assert batch.sequences is not None
+    for user, time, items in zip(batch.user, batch.time, batch.sequences["clicks"], strict=True):
+        before = (log.edge_index[0] == user) & (log.time < time) & (log.target[:, 0] == 1)
+        wanted = log.edge_index[1, before][-3:].tolist()
+        assert [item for item in items.tolist() if item >= 0] == wanted
+
+
+def test_impressions_are_drawn_of_behaviours(real_root: Any, tmp_path: Path) -> None:
+    settings = Settings(
+        dataset="retailrocket",
+        root=str(real_root("retailrocket").parent),
+        head="mmoe",
+        bottom="dtrn",
+    )
+    data = load_impressions(settings)
+    assert list(data.targets) == ["cart", "buy"]
+    assert data.behaviours == ["views", "carts", "buys"]
+    assert data.test.split_report["drawn"]["num_negatives"] == 4
+
+
 def test_your_own_log(tmp_path: Path) -> None:
     settings = Settings(
         interactions=str(log(tmp_path / "log.csv")),
@@ -189,6 +221,12 @@ def test_your_own_log(tmp_path: Path) -> None:
         ({"tasks": ["bpr"]}, "'--tasks' is of a run that ranks"),
         ({"encoder": "uprth"}, "encoder 'uprth' cannot feed a head"),
         ({"head": None, "targets": ["click"]}, "'--targets' is of a run that predicts"),
+        (
+            {"bottom": "dtrn", "behaviours": ["views"]},
+            "'behaviours' needs names of timed behaviours",
+        ),
+        ({"behaviours": ["clicks"]}, "'--behaviours' is of a bottom"),
+        ({"bottom": "dtrn", "bottom_options": ["dim=3"]}, "'dim' of 'DTRN' follows from the run"),
         ({"dataset_options": ["size=3"]}, "'Planted' takes no option 'size'"),
         ({"dataset_options": ["root=here"]}, "'root' is none of '--dataset-options'"),
     ],

@@ -244,11 +244,12 @@ class TIM(Seeded):
         for group, rows, mask in by_length(self.behaviours, sequences):
             visible = mask | ~mask.any(-1, keepdim=True)  # attention to nothing would be NaN
             x = self.transformer.begin(rows, visible)  # [G, B, L, d]
+            own_norms = torch.stack([norms[:, :, behaviour] for behaviour in group], dim=2)
             parts = []
             for first in range(0, number, chunk):
                 # A seed of its own, so that a part that is made again is the same.
                 own = None if seed is None else seed + group[0] * number + first
-                part = norms[:, first : first + chunk, group]
+                part = own_norms[:, first : first + chunk]  # [norms, k, G, 2 d]
                 run = partial(encode, self.transformer, x, mask, visible, query, part, own)
                 parts.append(_made_again(run) if again else run())
             interests, weights = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -111,3 +111,8 @@ class AITM(Head):
             return targets[number : min(number + (2 if self.alpha > 0 else 1), length)]
         first = number if kind == "trunks" else number + 1
         return targets[first:length]
+
+    def read_by(self, target: str) -> list[str]:
+        targets = list(self.targets)
+        number = targets.index(target)
+        return targets[number : max(self.chain_length, number + 1)]

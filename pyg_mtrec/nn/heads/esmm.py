@@ -96,6 +96,11 @@ class ESMM(Head):
         # A product's loss reaches all of its factors.
         return targets[number : max(self.chain_length, number + 1)]
 
+    def read_by(self, target: str) -> list[str]:
+        targets = list(self.targets)
+        number = targets.index(target)
+        return targets[number : max(self.chain_length, number + 1)]
+
 
 def _chain_logits(steps: Sequence[Tensor]) -> list[Tensor]:
     r"""Returns the logits of products of probabilities from the logits of the factors."""

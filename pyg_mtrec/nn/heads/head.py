@@ -96,6 +96,14 @@ class Head(Seeded, ABC):
         """
         return list(self.targets)
 
+    def read_by(self, target: str) -> Sequence[str]:
+        r"""Returns the targets whose losses reach a target's input, where each has one of its own.
+
+        Args:
+            target: The target whose input it is (here: that target alone).
+        """
+        return [target]
+
     def own_parameters(self) -> dict[str, dict[str, Parameter]]:
         r"""Returns the parameters that only one target's loss reaches; all others are shared.
 

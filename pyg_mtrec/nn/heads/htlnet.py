@@ -174,6 +174,12 @@ class HTLNet(Head):
             passes = rest[1] == "0"  # what follows the representation is not passed on
         return targets[number:] if passes else [targets[number]]
 
+    def read_by(self, target: str) -> list[str]:
+        targets = list(self.targets)
+        number = targets.index(target)
+        passes = self.stop_gradient == "none" and number < self.num_senders
+        return targets[number:] if passes else [target]
+
     def _fusions(self, number: int) -> Sequence[Fusion]:
         return cast("Sequence[Fusion]", self.fusions[number])
 

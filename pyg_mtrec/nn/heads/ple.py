@@ -150,5 +150,8 @@ class PLE(Head):
         mixed = self.num_shared > 0 and self.num_own > 0 and level < reach
         return targets if mixed else [targets[number]]
 
+    def read_by(self, target: str) -> list[str]:
+        return list(self.targets) if self.num_shared > 0 else [target]  # by the shared stream
+
     def extra_repr(self) -> str:
         return f"num_own={self.num_own}, num_shared={self.num_shared}, num_levels={self.num_levels}"
