@@ -25,8 +25,8 @@ OWN: dict[str, dict[str, list[Any]]] = {
     "gradient-adjustment": {"rule.gamma": [0.1, 0.3, 0.5, 1.0]},
     "pmtrec": {"alpha": [1.0, 1.02, 1.06], "tau": [1e-1, 1e-2, 1e-3, 1e-4]},
 }
-# What a head has beside these. Sources name a temperature of 10 that falls over tens of thousands of
-# steps; a log of this size does not have so many.
+# What a head has beside these. Sources name a temperature of 10 that falls over tens of thousands
+# of steps; a log of this size does not have so many.
 OF_HEADS: dict[str, dict[str, list[Any]]] = {"htlnet": {"head.temperature": [10.0, 1.0]}}
 # The core target alone, with more to choose from and more trials.
 WIDE_GRID: dict[str, list[Any]] = {
