@@ -42,6 +42,8 @@ SYMMETRIC: list[tuple[str, dict[str, Any]]] = [
     ("UncertaintyWeighting", {"num_tasks": TASKS}),
 ]
 MAIN: list[tuple[str, dict[str, Any]]] = [
+    ("GradientAdjustment", {"gamma": 0.3, "scope": "table"}),
+    ("GradientAdjustment", {"gamma": 0.3, "scope": "row"}),
     ("MetaBalance", {}),
     ("PMTRec", {"alpha": 1.2, "tau": 0.3}),
 ]
