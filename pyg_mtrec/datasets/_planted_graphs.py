@@ -7,6 +7,13 @@ import torch
 from torch_geometric.data import HeteroData
 
 from pyg_mtrec.datasets._planted_model import Floats, Ints, PlantedModel, checksum
+from pyg_mtrec.datasets._planted_sequences import (
+    BEHAVIOURS,
+    RELEVANCE,
+    SequenceModel,
+    SequenceTargets,
+    probability,
+)
 from pyg_mtrec.datasets._planted_targets import TARGETS, TargetModel, Targets
 
 MAIN = ("user", "interacts", "item")
@@ -65,6 +72,42 @@ def impressions(model: TargetModel, num_impressions: int, targets: Targets) -> H
         MAIN[1]: num_impressions,
         "distinct_pairs": len(np.unique(pairs[0] * world.num_items + pairs[1])),
     } | {f"mean_{name}": round(float(mean), 4) for name, mean in zip(TARGETS, means, strict=True)}
+    return data
+
+
+def sequences(model: SequenceModel, num_impressions: int, targets: SequenceTargets) -> HeteroData:
+    r"""The world of behaviours: timed events, and impressions whose targets depend on them."""
+    world, relevance = model.world, RELEVANCE[targets]
+    pairs, time = model.impressions(num_impressions)
+    events = {name: model.events(name, num_impressions) for name in BEHAVIOURS}
+    expected = [probability(model.traits, pairs, time, events[name]) for name in relevance.values()]
+    labels = model.labels(np.stack(expected))
+    data = _nodes(world)
+    data[MAIN].edge_index = torch.from_numpy(pairs)
+    data[MAIN].time = torch.from_numpy(time)
+    data[MAIN].target = torch.from_numpy(labels)
+    data[MAIN].target_names = list(relevance)
+    data[MAIN].target_kinds = ["binary"] * len(relevance)
+    for name, (edge_index, when) in events.items():
+        data["user", name, "item"].edge_index = torch.from_numpy(edge_index)
+        data["user", name, "item"].time = torch.from_numpy(when)
+    arrays: list[Ints | Floats] = [pairs, time, labels]
+    for edge_index, when in events.values():
+        arrays += [edge_index, when]
+    means = labels.astype(np.float64).mean(axis=0)
+    data.report = {
+        "version": world.version,
+        "targets": targets,
+        "sequence_version": model.version,
+        "seed": world.seed,
+        "checksum": checksum((world.num_users, world.num_items), arrays),
+        MAIN[1]: num_impressions,
+        "distinct_pairs": len(np.unique(pairs[0] * world.num_items + pairs[1])),
+    }
+    data.report |= {name: len(when) for name, (_, when) in events.items()}
+    data.report |= {
+        f"mean_{name}": round(float(mean), 4) for name, mean in zip(relevance, means, strict=True)
+    }
     return data
 
 

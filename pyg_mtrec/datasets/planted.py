@@ -1,15 +1,18 @@
 import os
 from collections.abc import Callable
-from typing import Any, ClassVar, cast, get_args
+from typing import Any, ClassVar, cast
 
 from torch import Tensor
 from torch_geometric.data import HeteroData, InMemoryDataset
 
 from pyg_mtrec._errors import InputError
-from pyg_mtrec.datasets._planted_arguments import check_arguments
-from pyg_mtrec.datasets._planted_graphs import impressions, interactions
+from pyg_mtrec.datasets._planted_arguments import TARGET_CHOICES, check_arguments, is_sequences
+from pyg_mtrec.datasets._planted_checksums import CHECKSUMS, TARGET_CHECKSUMS
+from pyg_mtrec.datasets._planted_graphs import impressions, interactions, sequences
 from pyg_mtrec.datasets._planted_model import PlantedModel
 from pyg_mtrec.datasets._planted_oracle import PlantedOracle
+from pyg_mtrec.datasets._planted_sequence_oracle import expected_by_behaviour
+from pyg_mtrec.datasets._planted_sequences import RELEVANCE, SequenceModel, SequenceTargets
 from pyg_mtrec.datasets._planted_target_oracle import expected_targets
 from pyg_mtrec.datasets._planted_targets import TargetModel, Targets
 
@@ -19,7 +22,7 @@ class Planted(InMemoryDataset):
 
     Besides the interactions it holds one *informative*, one *weak* and one *misleading* auxiliary
     relation, so that a rule which decides whom to trust has something to decide. With ``targets``
-    it is another world, to predict in, which the section on targets describes.
+    it is another world, to predict in: see the sections on targets and on sequences.
 
     **Preferences.** There are 16 traits. User :math:`u` has three favourites, drawn uniformly,
     with tastes :math:`t_{u,k} = 3, 2, 1`, and :math:`t_{u,k} = 0` for the other traits. Item
@@ -53,33 +56,14 @@ class Planted(InMemoryDataset):
       groups at random, and the target is a uniform item of the source's group. Groups, and so the
       links, are independent of traits and popularity.
 
-    **Why these numbers.** Each was set for the reason given here, before any model was trained on
-    the world, and none was changed afterwards; a change would be a new :attr:`version`, with all
-    results run again.
-
-    - 16 traits and popularity make the logarithm of the weights a matrix of rank 17 at most, which
-      32 columns can hold; the misleading groups (40 in the default size) compete for those columns.
-    - Tastes of 3, 2, 1 give each user an own direction (3,360 kinds of users), and leave about a
-      quarter of the draws to items that carry no favourite.
-    - The most popular item is 51 times as popular as the least, and the top 1 % of items hold about
-      a tenth of the popularity: a heavy tail, while every item can be met.
-    - 20 interactions per user and 30 per item on average, no history below 5, a median of about 12:
-      as sparse as common 5-core sets, so that side relations have something to add.
-    - As many draws of trust links as a third, of also-viewed as a sixth and of also-bought as a
-      half of the interactions: published sets hold about 0.4 trust links and up to 2 also-bought
-      links per interaction, and also-viewed lists are the sparser ones.
-    - 0.8 and 0.5: social links are mostly, not purely, a matter of taste; a weak relation is half
-      noise, and what is not noise tells one of two traits.
-
     Draws are made of ``PCG64`` bits by exactly rounded arithmetic, so that the arrays, and
-    :meth:`checksum`, do not depend on the platform. Time and memory are linear in the number of
-    interactions.
+    :meth:`checksum`, do not depend on the platform. Time and memory are linear in the interactions.
 
-    **Targets.** With ``targets`` the graph holds impressions instead: items shown, not chosen, with
-    ``target`` (``click``, ``long_view``, ``watch_time`` in seconds). Users, items, tastes, traits,
-    popularity and activity are those above; the item is drawn in proportion to :math:`\pi_i` alone,
-    pairs may repeat, and there are no other relations. For user :math:`u`, item :math:`i`, hour
-    :math:`h`,
+    **Targets.** With ``targets="hybrid"`` the graph holds impressions instead: items shown, not
+    chosen, with ``target`` (``click``, ``long_view``, ``watch_time`` in seconds). Users, items,
+    tastes, traits, popularity and activity are those above; the item is drawn in proportion to
+    :math:`\pi_i` alone, pairs may repeat, and there are no other relations. For user :math:`u`,
+    item :math:`i`, hour :math:`h`,
 
     .. math::
         x &= \tfrac{1}{8} \left(6\,(t_{u,a_i} + t_{u,b_i}) - 8 + o_u + q_i \pm 2\right), \qquad
@@ -97,20 +81,31 @@ class Planted(InMemoryDataset):
     traits, leanings and qualities drawn anew by the same law, the plus from 6 to 18 o'clock. All
     else is the same array in both, so that click and long view of the control tell nothing about
     the watch time. Best possible in both: AUC about 0.83 (click) and 0.88 (long view), :math:`R^2`
-    about 0.29, by the true expectations (:meth:`target_oracle`).
+    about 0.29, by the true expectations (:meth:`target_oracle`). Features tell of tastes and traits
+    with gaps and errors, per space. A change of this section would be a new :attr:`target_version`.
 
-    *Features* come per space, ``_1`` and ``_2``, so that each mode knows as much about its clicks:
-    ``interest`` (strongest favourite with probability 0.8, else uniform), ``genre`` (one of both
-    traits with 0.9, else uniform), ``leaning`` and ``quality`` (with an error uniform in
-    :math:`-2, \dots, 2`); missing for a fifth of the users and a tenth of the items. ``duration``
-    and ``hour`` are exact, ``noise`` tells nothing. ``time`` is uniform in 30 days, in seconds; it
-    tells the hour and nothing else. *Reasons:* pairs and time tell nothing of tastes, so that what
-    is to be learned comes from labels and features. A third of the impressions is clicked and half
-    of the clicks are long, as in logs. :math:`\sigma` is Student's distribution function with two
-    degrees of freedom and :math:`x + \sqrt{1 + x^2}` a smooth ramp, both without exp. The tail of
-    the watch time has exponent 8: skewed, yet squared errors have a variance. A click then tells
-    about as much of :math:`x` as a watch time does (Fisher information 0.37 and 0.43). A change of
-    this section would be a new :attr:`target_version`.
+    **Sequences.** With ``targets="sequences"`` the graph holds timed ``views``, ``carts`` and
+    ``buys``, and impressions with the binary targets ``cart`` and ``buy``, without features. Items
+    carry one of 8 traits. In every behaviour a user has two favourite traits and one interest,
+    which at each event stays with probability 3/4; else it becomes one of the favourites or, as
+    often, any trait. The event's item has the interest's trait with probability 0.8, else any, and
+    is drawn by popularity. Favourites, interests and items of the behaviours are independent of
+    each other and of the impressions, whose items are drawn by popularity alone. For user
+    :math:`u`, item :math:`i` and time :math:`\tau`, let :math:`m^b` be how many of the user's last
+    five events of behaviour :math:`b` strictly before :math:`\tau` have an item of :math:`i`'s
+    trait. Then, independently of each other,
+
+    .. math::
+        P(\text{cart}) = \sigma\big(m^{\text{views}} - \tfrac{3}{2}\big), \qquad
+        P(\text{buy}) = \sigma\big(m^{\text{carts}} - \tfrac{3}{2}\big),
+
+    so that each target wants a behaviour which tells the other nothing, and neither wants ``buys``.
+    In ``sequences-control`` both want the views: :math:`P(\text{buy}) = P(\text{cart})`, and all
+    but the labels of ``buy`` is the same array. What comes of an impression makes no event. Best
+    possible in both: AUC about 0.83 for either target, by :meth:`target_oracle`; 0.63 for who knows
+    the favourites but no event. A change of this section would be a new :attr:`sequence_version`.
+
+    **Reasons** for all numbers, and the features, are on the page :doc:`/planted`.
 
     Args:
         root: Folder in which to keep the processed file. ``None`` (default) keeps nothing: the
@@ -118,12 +113,13 @@ class Planted(InMemoryDataset):
         num_interactions: Number of user-item pairs, 1,000 to 10,000,000 being the intended range
             (default: 60,000).
         num_users: Number of users (default: one per 20 interactions).
-        num_items: Number of items (default: one per 30 interactions, at least 200).
+        num_items: Number of items (default: one per 30 pairs, of sequences per 300, at least 200).
         seed: Seed of the world, not negative (default: 0).
         transform: Applied at every access.
         pre_transform: Applied once, when the data set is made.
         force_reload: Whether to draw again although the file is there (default: ``False``).
-        targets: ``None``, ``"hybrid"`` or ``"hybrid-control"`` (default: ``None``).
+        targets: ``None``, ``"hybrid"``, ``"hybrid-control"``, ``"sequences"`` or
+            ``"sequences-control"`` (default: ``None``).
 
     Raises:
         InputError: If sizes, seed or targets are out of range.
@@ -144,28 +140,13 @@ class Planted(InMemoryDataset):
     name: ClassVar[str] = "planted"
     version: ClassVar[int] = 1
     target_version: ClassVar[int] = 1
+    sequence_version: ClassVar[int] = 1
     default_tasks: ClassVar[tuple[str, ...]] = ("bpr", "social", "also-viewed", "also-bought")
     default_split: ClassVar[str] = "random"
     #: Published :meth:`checksum` of seed 0 by number of interactions, other sizes at their default.
-    checksums: ClassVar[dict[int, str]] = {
-        1_000: "b250280b63e418a535db531e1da1992d1ccfa47c94b20245b49022757f4d7a2d",
-        60_000: "85885f5d10301f48b5b81742e657c569e1fbb8b397fc5d00bb280088a7696bc7",
-        1_000_000: "0ec70da90aa0e6ed5519af0427b09d2509001aa3289e1f5b90469645bca7bfbb",
-        10_000_000: "58fadafcd51cae2e72c99111731f7f0f239ff362db541a21bec28d62ce8d3621",
-    }
-    #: The same of the worlds with targets, which have a version of their own.
-    target_checksums: ClassVar[dict[str, dict[int, str]]] = {
-        "hybrid": {
-            1_000: "0c54bc26c4ce7588e305f6018ff34fcdb1f804855dae8ba4eafd676ff5fa501a",
-            60_000: "795b0e329fd3684296f43006fc9ebf02937b45cf6d1f593edfdc8c8f8cadfc25",
-            1_000_000: "1afe6cad263e06634833fc24d0cf732e626e4a0179d86c71a57845b059170b09",
-        },
-        "hybrid-control": {
-            1_000: "f7601a1b6f6035b49878a56817cb37b56000ac966b4e59c3defcc60c43821b19",
-            60_000: "bb4189aeed66227eab67580cb1460bba92d394057fa767387623c75519bbb82a",
-            1_000_000: "439bb69dba5924f54c697a065fc7d70453610871cc01f2abb2e1411c0ec3cb0b",
-        },
-    }
+    checksums: ClassVar[dict[int, str]] = CHECKSUMS
+    #: The same of the worlds with targets, which have versions of their own.
+    target_checksums: ClassVar[dict[str, dict[int, str]]] = TARGET_CHECKSUMS
 
     def __init__(
         self,
@@ -177,11 +158,12 @@ class Planted(InMemoryDataset):
         transform: Callable[[HeteroData], Any] | None = None,
         pre_transform: Callable[[HeteroData], HeteroData] | None = None,
         force_reload: bool = False,
-        targets: Targets | None = None,
+        targets: Targets | SequenceTargets | None = None,
     ) -> None:
         self.num_interactions = num_interactions
         self.num_users = max(1, num_interactions // 20) if num_users is None else num_users
-        self.num_items = max(200, num_interactions // 30) if num_items is None else num_items
+        shown = 300 if is_sequences(targets) else 30  # interactions per item
+        self.num_items = max(200, num_interactions // shown) if num_items is None else num_items
         self.seed = seed
         self.targets = targets
         check_arguments(self.num_interactions, self.num_users, self.num_items, seed, targets)
@@ -206,7 +188,8 @@ class Planted(InMemoryDataset):
     def processed_file_names(self) -> str:
         r"""Name of the processed file: version, sizes, seed and targets."""
         sizes = f"{self.num_interactions}_{self.num_users}_{self.num_items}"
-        suffix = "" if self.targets is None else f"_{self.targets}_v{self.target_version}"
+        version = self.sequence_version if is_sequences(self.targets) else self.target_version
+        suffix = "" if self.targets is None else f"_{self.targets}_v{version}"
         return f"planted_v{self.version}_{sizes}_seed{self.seed}{suffix}.pt"
 
     def process(self) -> None:
@@ -225,10 +208,15 @@ class Planted(InMemoryDataset):
     def _target_model(self) -> TargetModel:
         return TargetModel.draw(self._model(), self.target_version)
 
+    def _sequence_model(self) -> SequenceModel:
+        return SequenceModel.draw(self._model(), self.sequence_version)
+
     def _draw(self) -> HeteroData:
         if self.targets is None:
             return interactions(self._model(), self.num_interactions)
-        return impressions(self._target_model(), self.num_interactions, self.targets)
+        if is_sequences(self.targets):
+            return sequences(self._sequence_model(), self.num_interactions, self.targets)
+        return impressions(self._target_model(), self.num_interactions, cast(Targets, self.targets))
 
     @property
     def report(self) -> dict[str, int | float | str]:
@@ -241,6 +229,11 @@ class Planted(InMemoryDataset):
         return {"edges": self.checksum()}
 
     @property
+    def relevance(self) -> dict[str, str]:
+        r"""The behaviour that each target reads, of a world of sequences; else empty."""
+        return dict(RELEVANCE[self.targets]) if is_sequences(self.targets) else {}
+
+    @property
     def known(self) -> bool:
         r"""Whether this world is a published one."""
         published = self.checksums if self.targets is None else self.target_checksums[self.targets]
@@ -249,7 +242,7 @@ class Planted(InMemoryDataset):
     def checksum(self) -> str:
         r"""SHA-256 over all that was drawn, before any transform.
 
-        That is the numbers of nodes and all edges; with targets also times, targets and features.
+        That is the numbers of nodes and all edges; with targets also times, labels and features.
         """
         return str(self._graph.report["checksum"])
 
@@ -281,19 +274,24 @@ class Planted(InMemoryDataset):
         Args:
             data: A transformed form of the data set's graph, such as a part of a split: predicted
                 are the rows of ``edge_label_index`` if there is one, else all impressions, by
-                ``raw_id`` and the context feature ``hour`` (default: the graph itself).
+                ``raw_id`` and the context feature ``hour``, or the events that the graph holds
+                (default: the graph itself).
 
         Returns:
             ``click`` and ``long_view``, the true probabilities, and ``watch_time``, the true
-            expectation in seconds: float32 :math:`[n]` each.
+            expectation in seconds; with sequences ``cart`` and ``buy``, the true probabilities.
+            float32 :math:`[n]` each.
 
         Raises:
-            InputError: If the world has no targets, or the graph no ``hour``.
+            InputError: If the world has no targets, or the graph no ``hour``; with sequences, if
+                times or a behaviour are missing, or a split has dropped some of its events.
         """
         if self.targets is None:
             raise InputError(
                 "'target_oracle' needs a world with targets (got targets=None): pass"
-                f" 'targets', one of {list(get_args(Targets))}"
+                f" 'targets', one of {TARGET_CHOICES}"
             )
         data = self._graph if data is None else data
-        return expected_targets(self._target_model(), self.targets, data)
+        if is_sequences(self.targets):
+            return expected_by_behaviour(self._sequence_model(), self.relevance, data)
+        return expected_targets(self._target_model(), cast(Targets, self.targets), data)

@@ -440,8 +440,8 @@ def test_unknown_targets_are_refused():
     with pytest.raises(InputError) as error:
         Planted(targets="both")
     assert str(error.value) == (
-        "'targets' needs to be None or one of ['hybrid', 'hybrid-control'] in 'Planted'"
-        " (got 'both')"
+        "'targets' needs to be None or one of ['hybrid', 'hybrid-control', 'sequences',"
+        " 'sequences-control'] in 'Planted' (got 'both')"
     )
 
 
