@@ -97,7 +97,8 @@ def load_impressions(settings: Settings) -> ImpressionData:
             f"'split' of a run with a head needs to be 'time' or 'random' (got '{strategy}')"
         )
     # A bottom shows an event only to impressions that come later, whichever part it lies in.
-    keep: Behaviours = "keep" if behaviours or strategy == "given" else "drop"
+    shown = behaviours or strategy == "given" or getattr(dataset, "relevance", None)
+    keep: Behaviours = "keep" if shown else "drop"
     split = SplitImpressions(cast(Strategy, strategy), seed=settings.seed, behaviours=keep)
     train, val, test = split(data)
     oracle = getattr(dataset, "target_oracle", None)

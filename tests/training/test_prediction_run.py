@@ -170,6 +170,15 @@ def test_a_bottom_reads_what_came_before(tmp_path: Path) -> None:
         assert [item for item in items.tolist() if item >= 0] == wanted
 
 
+@pytest.mark.parametrize("bottom", [None, "dtrn"])
+def test_planted_sequences_know_their_best_predictions(bottom: str | None, tmp_path: Path) -> None:
+    options = ["num_interactions=1000", "targets=sequences"]
+    settings = replace(SMALL, dataset_options=options, bottom=bottom, epochs=1, sequence_length=5)
+    results = run(settings, tmp_path / "run")
+    assert results["comparison"]["oracle"]["cart/auc"] > 0.7
+    assert load_impressions(settings).behaviours == (["views", "carts", "buys"] if bottom else [])
+
+
 def test_impressions_are_drawn_of_behaviours(real_root: Any, tmp_path: Path) -> None:
     settings = Settings(
         dataset="retailrocket",
