@@ -22,6 +22,8 @@ written by benchmarks/paper/pmtrec.py and makes the tables ``pmtrec-table2-DATAS
 docs/_static/pmtrec/. ``uprth-authors-steam.json`` and ``uprth-steam.json``, of
 benchmarks/paper/uprth.py, make the tables ``uprth-...`` and the figure ``uprth-attention``, and
 ``htlnet-DATA.json``, of benchmarks/paper/htlnet.py, the tables and figures ``htlnet-...``.
+``uprth-epinions.json`` and ``uprth-amazon-video-games-2014.json``, of
+benchmarks/paper/uprth_graphs.py, make ``uprth-graphs`` and ``uprth-graphs-stages``.
 """
 
 import argparse
@@ -40,6 +42,7 @@ from benchmarks.paper import (
     _htlnet_world_tables,
     _plots,
     _tables,
+    _uprth_graphs_report,
     _uprth_plots,
     _uprth_tables,
 )
@@ -203,6 +206,42 @@ def uprth_epoch() -> Table:
     return Table(header, rows, notes)
 
 
+def uprth_growth() -> Table:
+    """What a pretraining epoch costs on worlds of several sizes."""
+    path = RESULTS / "uprth_growth.json"
+    if not path.exists():
+        return Table([], [])
+    found = _load(path)
+    rows = [
+        [
+            f"{int(size):,}",
+            f"{entry['users']:,}",
+            f"{entry['items']:,}",
+            f"{entry['incidences']:,}",
+            f"{entry['epoch_seconds']:.3f}",
+            f"{entry['peak_gb']:.2f}",
+            f"{entry['peak_above_imports_gb']:.2f}",
+        ]
+        for size, entry in found["sizes"].items()
+    ]
+    machine, entry = found["machine"], next(iter(found["sizes"].values()))
+    quiet = "quiet" if found["quiet"] else "not quiet"
+    notes = [
+        f"Data: {found['data']}, d = {found['dim']}, {len(entry['tasks'])} tasks, median of"
+        f" {len(entry['epochs_seconds'])} epochs, {machine['threads']} thread, torch"
+        f" {machine['torch']}, the machine was {quiet}. 60 % of the interactions are trained on."
+    ]
+    if "exponents" in found:
+        whole, last = found["exponents"], found["exponents_of_largest"]
+        notes.append(
+            f"Seconds grow with exponent {whole['epoch_seconds']:.2f} of the interactions, between"
+            f" the two largest sizes {last['epoch_seconds']:.2f}; memory above the imports with"
+            f" {whole['peak_above_imports_gb']:.2f} and {last['peak_above_imports_gb']:.2f}."
+        )
+    header = ["interactions", "users", "items", "incidences", "s an epoch", "peak GB"]
+    return Table([*header, "above imports"], rows, notes)
+
+
 def best() -> Table:
     """The library's best configuration of a data set beside EASE."""
     rows, notes = [], []
@@ -252,6 +291,9 @@ TABLES: dict[str, Callable[[], Table]] = {
     "uprth-ablation": lambda: _uprth_tables.ablation(RESULTS),
     "uprth-shares": lambda: _uprth_tables.shares(RESULTS),
     "uprth-epoch": uprth_epoch,
+    "uprth-growth": uprth_growth,
+    "uprth-graphs": lambda: _uprth_graphs_report.table(RESULTS),
+    "uprth-graphs-stages": lambda: _uprth_graphs_report.stages(RESULTS),
     "uprth-cold": lambda: _uprth_tables.cold(RESULTS),
     "htlnet-heads": lambda: _htlnet_tables.heads(RESULTS),
     "htlnet-auc": lambda: _htlnet_tables.auc(RESULTS),
