@@ -29,8 +29,11 @@ def heads(results: Path, name: str = MAIN) -> Table:
     found = load(results, name)
     if not found.get("cells"):
         return Table([], [])
-    rows = [["constant", "", *value_texts([found["constant"]], found), "", "", ""]]
-    tests = [found["paired"].get(role, {}).get("core", {}) for role in ("shared", "best_other")]
+    best = found["paired"].get("best_other", {}).get("against", "")
+    roles = ("shared",) if best == str(SHARED) else ("shared", "best_other")
+    tests = [found["paired"].get(role, {}).get("core", {}) for role in roles]
+    gaps = [""] * (len(roles) + 1)
+    rows = [["constant", "", *value_texts([found["constant"]], found), *gaps]]
     for head in HEADS:
         title = HEAD_LABELS[head]
         for rule in RULES:
@@ -40,15 +43,14 @@ def heads(results: Path, name: str = MAIN) -> Table:
             rows[-1].append(str(len(cell["seeds"])) if cell else "")
             title = ""
     loss = loss_name(found)
-    best = found["paired"].get("best_other", {}).get("against", "")
     header = ["head", "rule", *columns_of(found), f"{loss} less {label(str(SHARED))}'s"]
-    header += [f"less {label(best)}'s", "seeds"]
+    header += [*[f"less {label(best)}'s" for _ in roles[1:]], "seeds"]
     notes = [
         "Split by time. Each cell has the same grid and the same number of trials"
         f" ({budget_text(found)}), whose validation under one seed chooses the settings; mean ±"
         " standard deviation over seeds of start and batches, each of which read the test set once."
         f" Differences are of the mean {loss}, in %, with p-values by sign-flips over users, Holm"
-        f" over the cells; the last column is against the best cell without HTLNet on validation."
+        f" over the cells. Of the cells without HTLNet, {label(best)} is the best on validation."
     ]
     return Table(header, rows, notes)
 

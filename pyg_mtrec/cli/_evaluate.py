@@ -48,7 +48,11 @@ def report(found: dict[str, Any], results: dict[str, Any]) -> str:
 
 
 def _verdict(test: Mapping[str, float], recorded: Mapping[str, float | None]) -> str:
-    both = [(value, other) for name, value in test.items() if (other := recorded.get(name))]
+    both = [
+        (value, other)
+        for name, value in test.items()
+        if (other := recorded.get(name)) is not None  # what has no value is null
+    ]
     apart = max((abs(value - other) / max(1.0, abs(other)) for value, other in both), default=0.0)
     if apart < 5e-7:
         return "same numbers as in results.json"

@@ -15,18 +15,6 @@ from pyg_mtrec.training._stages import HYPERGRAPH_ENCODER, check_stages, has_two
 from pyg_mtrec.training.settings import Settings
 
 METRICS = ("recall", "ndcg", "hit_ratio", "precision", "mrr", "map", "coverage")
-PREDICTION_METRICS = (
-    "auc",
-    "log_loss",
-    "calibration_error",
-    "rmse",
-    "mae",
-    "nrmse_std",
-    "nmae_mean",
-    "spearman",
-    "gini",
-    "r2",
-)
 # Setting to its smallest value, and whose argument it is
 _AT_LEAST = {
     "alpha": (1, "PMTRec"),
@@ -131,8 +119,7 @@ def _check_numbers(settings: Settings) -> None:
     if not settings.topk or min(settings.topk) < 1:
         raise InputError(f"'topk' needs cut-offs of at least 1 (got {settings.topk})")
     if settings.head is not None and "/" in settings.select_metric:
-        _check_prediction_metric(settings.select_metric)
-        return
+        return  # the targets, and so their metrics, are the data's
     metric, _, cut_off = settings.select_metric.partition("@")
     if metric not in METRICS:
         raise unknown("'select_metric'", settings.select_metric, [f"{name}@20" for name in METRICS])
@@ -140,12 +127,6 @@ def _check_numbers(settings: Settings) -> None:
         raise InputError(
             f"'select_metric' needs a cut-off, as in '{metric}@20' (got '{settings.select_metric}')"
         )
-
-
-def _check_prediction_metric(selects: str) -> None:
-    metric = selects.rpartition("/")[2]
-    if metric not in PREDICTION_METRICS:
-        raise unknown("metric in 'select_metric'", metric, PREDICTION_METRICS)
 
 
 def _values(settings: Settings, name: str) -> list[Any]:

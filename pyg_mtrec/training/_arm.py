@@ -82,18 +82,8 @@ class Arm:
         )
 
     def _optimizer(self) -> Optimizer:
-        owners: list[nn.Module] = [self.embedding, self.encoder, *self.tasks.values()]
-        authors = self.settings.protocol == "authors"
-        decay = 0.0 if authors else self.settings.weight_decay
-        groups = [
-            {"params": [p for owner in owners for p in owner.parameters()], "weight_decay": decay},
-            # What a rule learns is no representation: decay would pull it to its start.
-            {"params": list(self.step.balancer.parameters()), "weight_decay": 0.0},
-        ]
-        decoupled = self.settings.optimizer == "adamw"
-        return (torch.optim.AdamW if decoupled else torch.optim.Adam)(
-            [group for group in groups if group["params"]], lr=self.settings.lr, fused=True
-        )
+        owners = [self.embedding, self.encoder, *self.tasks.values()]
+        return optimizer_of(self.settings, owners, self.step.balancer)
 
     def pretrainer(self, **kwargs: Any) -> Trainer:
         r"""Returns the trainer of a first stage, whose own loss says when to stop."""
@@ -167,6 +157,26 @@ class Arm:
             or encoder.fusion != "none"
             or " ".join(edge_type) in read
         }
+
+
+def optimizer_of(settings: Settings, owners: Iterable[nn.Module], balancer: Balancer) -> Optimizer:
+    r"""Returns Adam over what modules and a rule learn, with the settings' decay.
+
+    Args:
+        settings: The run's settings.
+        owners: The modules.
+        balancer: The rule.
+    """
+    decay = 0.0 if settings.protocol == "authors" else settings.weight_decay
+    groups = [
+        {"params": [p for owner in owners for p in owner.parameters()], "weight_decay": decay},
+        # What a rule learns is no representation: decay would pull it to its start.
+        {"params": list(balancer.parameters()), "weight_decay": 0.0},
+    ]
+    decoupled = settings.optimizer == "adamw"
+    return (torch.optim.AdamW if decoupled else torch.optim.Adam)(
+        [group for group in groups if group["params"]], lr=settings.lr, fused=True
+    )
 
 
 def _moved(data: HeteroData, device: torch.device) -> HeteroData:

@@ -48,6 +48,10 @@ class ImpressionData:
         label: torch.Tensor = store.edge_label[:, self.columns.index(target)]
         return label
 
+    def labels(self, split: str) -> torch.Tensor:
+        r"""Returns the labels :math:`[n, T]` of all targets that are learned, in a split."""
+        return torch.stack([self.label(split, target) for target in self.targets], dim=1)
+
 
 def load_impressions(settings: Settings) -> ImpressionData:
     r"""Loads and splits the log that the settings name, and checks its targets."""
@@ -155,14 +159,13 @@ def _check_labels(data: ImpressionData, target: str) -> None:
 
 def _from_tables(settings: Settings) -> tuple[HeteroData, dict[str, Any]]:
     path = str(settings.interactions)
-    kinds: dict[str, Kind] = {name: _kind(path, name) for name in settings.targets}
-    if not kinds:
+    if not settings.targets:
         raise InputError("a head on '--interactions' needs '--targets' with names of its columns")
     data = datasets.from_tables(
         path,
         social=settings.social,
         item_groups=settings.item_groups,
-        targets=kinds,
+        targets=_kinds(path, settings.targets),
         categorical=settings.categorical,
         numeric=settings.numeric,
         user_features=settings.user_features,
@@ -178,13 +181,17 @@ def _from_tables(settings: Settings) -> tuple[HeteroData, dict[str, Any]]:
     }
 
 
-def _kind(path: str, column: str) -> Kind:
-    r"""Returns ``"binary"`` for a column of zeros and ones, else ``"continuous"``."""
+def _kinds(path: str, columns: list[str]) -> dict[str, Kind]:
+    r"""Returns ``"binary"`` for columns of zeros and ones, ``"continuous"`` for others."""
     import pandas as pd
 
     sep = "\t" if path.endswith(".tsv") else ","
-    try:
-        values = pd.read_csv(path, sep=sep, usecols=[column])[column].dropna()
-    except ValueError as error:
-        raise InputError(f"'{path}' has no column '{column}', which '--targets' names") from error
-    return "binary" if values.isin([0, 1]).all() else "continuous"
+    there = pd.read_csv(path, sep=sep, nrows=0).columns
+    for name in columns:
+        if name not in there:
+            raise InputError(f"'{path}' has no column '{name}', which '--targets' names")
+    table = pd.read_csv(path, sep=sep, usecols=columns)
+    return {
+        name: "binary" if table[name].dropna().isin([0, 1]).all() else "continuous"
+        for name in columns
+    }

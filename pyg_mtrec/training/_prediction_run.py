@@ -76,7 +76,7 @@ def run_prediction(
         return run.read_results()
     keep.save_ids(run, data, hashes)
     valid, test = evaluator(data, "val"), evaluator(data, "test")
-    table = {"constant": test(_constant(data).predict(test.num_rows))}
+    table = {"constant": test(Constant(data.labels("train"), data.targets).predict(test.num_rows))}
     if data.oracle is not None:
         table["oracle"] = test(data.oracle(data.test))
     trained: dict[str, dict[str, Any]] = {}
@@ -143,8 +143,7 @@ def run_prediction(
 
 def evaluator(data: ImpressionData, split: str) -> PredictionEvaluator:
     r"""Returns the evaluator of a split."""
-    label = torch.stack([data.label(split, target) for target in data.targets], dim=1)
-    return PredictionEvaluator(label, data.targets)
+    return PredictionEvaluator(data.labels(split), data.targets)
 
 
 def describe(settings: Settings, arm: PredictorArm) -> list[str]:
@@ -172,11 +171,6 @@ def describe(settings: Settings, arm: PredictorArm) -> list[str]:
         *([f"behaviours: {', '.join(data.behaviours)}"] if data.behaviours else []),
         f"{sides[0]}, d = {settings.dim}, {below}head {settings.head}; {rule}; on {arm.device}",
     ]
-
-
-def _constant(data: ImpressionData) -> Constant:
-    label = torch.stack([data.label("train", target) for target in data.targets], dim=1)
-    return Constant(label, data.targets)
 
 
 def _save(

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from torch_geometric.data import HeteroData
 
 from pyg_mtrec._errors import InputError
@@ -16,7 +15,7 @@ from pyg_mtrec.nn import Adjacency, FieldEmbedding, NodeEmbedding, Predictor
 from pyg_mtrec.nn.bottoms import Bottom
 from pyg_mtrec.nn.heads import Head
 from pyg_mtrec.tasks import Classification, PredictionTask, Regression
-from pyg_mtrec.training._arm import _balancer, _encoder, _moved
+from pyg_mtrec.training._arm import _balancer, _encoder, _moved, optimizer_of
 from pyg_mtrec.training._data import generator
 from pyg_mtrec.training._impressions import ImpressionData
 from pyg_mtrec.training._named import build, named_class
@@ -55,7 +54,6 @@ class PredictorArm:
         device: torch.device,
     ) -> None:
         self.name, self.settings, self.data, self.device = name, settings, data, device
-        self.head_name, self.balancer_name = head, balancer
         train = _moved(data.train, device)
         draws = generator(settings, device, 1)
         self.sequences = None
@@ -76,7 +74,7 @@ class PredictorArm:
         return Trainer(
             self.step,
             self.loader,
-            self._optimizer(),
+            optimizer_of(self.settings, [self.model], self.step.balancer),
             evaluate,
             select=select_metric(self.settings, self.data),
             epochs=self.settings.epochs,
@@ -123,16 +121,14 @@ class PredictorArm:
     def _model(self, train: HeteroData, head: str) -> Predictor:
         settings = self.settings
         embedding = NodeEmbedding.from_data(train, settings.dim, seed=settings.seed)
-        fields = None
+        encoder = None if settings.encoder == "mf" else _encoder(settings)
+        fields, dim = None, settings.dim
+        if settings.bottom is not None and encoder is not None:
+            dim = encoder.out_dim(dim)  # a bottom reads rows of one width
         if self.loader.categorical_names or self.loader.numeric_names:
             rows = self.loader.whole()
-            fields = FieldEmbedding.from_columns(
-                rows.categorical,
-                rows.numeric,
-                settings.dim,
-                generator(settings, torch.device("cpu"), 4),
-            )
-        encoder = None if settings.encoder == "mf" else _encoder(settings)
+            draws = generator(settings, torch.device("cpu"), 4)
+            fields = FieldEmbedding.from_columns(rows.categorical, rows.numeric, dim, draws)
         width, bottom = Predictor.width(embedding, fields, encoder), None
         if settings.bottom is not None:
             bottom = _bottom(settings, self.data, *Predictor.shape(embedding, fields, encoder))
@@ -144,16 +140,6 @@ class PredictorArm:
         if self.model.encoder is None:
             return {}
         return Adjacency.dict_from(NormalizedAdjacency()(copy(data)))
-
-    def _optimizer(self) -> Optimizer:
-        groups = [
-            {"params": list(self.model.parameters()), "weight_decay": self.settings.weight_decay},
-            {"params": list(self.step.balancer.parameters()), "weight_decay": 0.0},
-        ]
-        decoupled = self.settings.optimizer == "adamw"
-        return (torch.optim.AdamW if decoupled else torch.optim.Adam)(
-            [group for group in groups if group["params"]], lr=self.settings.lr, fused=True
-        )
 
 
 def select_metric(settings: Settings, data: ImpressionData) -> str:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pyg_mtrec.cli import _predictions
+from pyg_mtrec.cli._evaluate import _verdict
 from pyg_mtrec.runs import RunDirectory
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -89,3 +90,11 @@ def test_a_run_that_ranks_cannot_be_compared(
     ranks.prepare({"dataset": "planted"}, resume=False)
     ranks.write_results({"test": {"recall@20": 0.1}})
     assert "predicts and" in refused("compare", runs[0], tmp_path / "ranks")
+
+
+def test_a_number_that_was_zero_counts() -> None:
+    assert _verdict({"a": 0.5}, {"a": 0.0}) == (
+        "results.json holds other numbers: they differ by up to 0.5"
+    )
+    same = "same numbers as in results.json"
+    assert _verdict({"a": 0.5, "b": 0.0}, {"a": 0.5, "b": None}) == same

@@ -434,14 +434,3 @@ def test_any_size(num_users, num_items, fill, seed, mode):
         assert data["user", name, "item"].edge_index.shape == (2, size + 5 * num_users)
     for value in dataset.target_oracle().values():
         assert bool((value > 0.08).all() and (value < 0.99).all())
-
-
-def test_global_generators_are_left_alone():
-    np.random.seed(3)
-    torch.manual_seed(3)
-    before = np.random.get_state()[1].copy(), torch.get_rng_state()
-    first = Planted(num_interactions=1_000, targets="sequences")
-    other = Planted(num_interactions=1_000, targets="sequences", seed=1)
-    assert first.checksum() != other.checksum() and not other.known
-    assert np.array_equal(np.random.get_state()[1], before[0])
-    assert torch.equal(torch.get_rng_state(), before[1])

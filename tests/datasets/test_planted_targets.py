@@ -403,12 +403,13 @@ def test_root_keeps_one_file_per_mode(tmp_path):
     assert again[0][MAIN].target_names == NAMES
 
 
-def test_global_generators_are_left_alone():
+@pytest.mark.parametrize("targets", ["hybrid", "sequences"])
+def test_global_generators_are_left_alone(targets):
     np.random.seed(3)
     torch.manual_seed(3)
     before = np.random.get_state()[1].copy(), torch.get_rng_state()
-    first = Planted(num_interactions=1_000, targets="hybrid")
-    other = Planted(num_interactions=1_000, targets="hybrid", seed=1)
+    first = Planted(num_interactions=1_000, targets=targets)
+    other = Planted(num_interactions=1_000, targets=targets, seed=1)
     assert first.checksum() != other.checksum() and not other.known
     assert np.array_equal(np.random.get_state()[1], before[0])
     assert torch.equal(torch.get_rng_state(), before[1])

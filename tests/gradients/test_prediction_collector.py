@@ -15,7 +15,9 @@ from pyg_mtrec.gradients import PredictionCollector, TaskGradients, _prediction_
 from pyg_mtrec.gradients._unique_rows import unique_rows
 from pyg_mtrec.loader import Impressions
 from pyg_mtrec.nn import (
+    NGCF,
     Adjacency,
+    Encoder,
     FieldEmbedding,
     LightGCN,
     NodeEmbedding,
@@ -63,7 +65,7 @@ def batch(seed: int = 0, rows: int = ROWS) -> Impressions:
 
 
 def model(
-    encoder: LightGCN | None = None, head: Any = SharedBottom, bottom: bool = False
+    encoder: Encoder | None = None, head: Any = SharedBottom, bottom: bool = False
 ) -> Predictor:
     generator = torch.Generator().manual_seed(0)
     embedding = NodeEmbedding({"user": USERS, "item": ITEMS}, 4, generator)
@@ -144,11 +146,12 @@ def test_every_target_has_the_gradient_of_the_whole_model(
     assert len(found.dense) + owned + 3 == len(list(net.parameters()))
 
 
-@pytest.mark.parametrize("propagates", [False, True])
+@pytest.mark.parametrize("name", ["mf", "lightgcn", "ngcf"])
 @pytest.mark.parametrize("at", ["embedding", "representation"])
-def test_the_step_of_the_sum_is_an_ordinary_backward(propagates: bool, at: str) -> None:
-    net = model(LightGCN(num_layers=2) if propagates else None).eval()
-    adj = adjacency() if propagates else {}
+def test_the_step_of_the_sum_is_an_ordinary_backward(name: str, at: str) -> None:
+    encoder = {"lightgcn": LightGCN(num_layers=2), "ngcf": NGCF(4, num_layers=2)}.get(name)
+    net = model(encoder).eval()
+    adj = {} if encoder is None else adjacency()
     rows = batch()
     predictions = net(rows, adj)
     total = sum(

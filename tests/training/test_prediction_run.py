@@ -179,6 +179,13 @@ def test_planted_sequences_know_their_best_predictions(bottom: str | None, tmp_p
     assert load_impressions(settings).behaviours == (["views", "carts", "buys"] if bottom else [])
 
 
+@pytest.mark.parametrize("at", ["embedding", "representation"])
+def test_a_bottom_on_an_encoder_that_widens_rows(at: str, tmp_path: Path) -> None:
+    settings = replace(SMALL, encoder="ngcf", layers=2, bottom="dtrn", epochs=1, at=at)
+    results = run(settings, tmp_path / "run")
+    assert evaluate_run(RunDirectory(tmp_path / "run"))["test"] == pytest.approx(results["test"])
+
+
 def test_impressions_are_drawn_of_behaviours(real_root: Any, tmp_path: Path) -> None:
     settings = Settings(
         dataset="retailrocket",
