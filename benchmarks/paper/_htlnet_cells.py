@@ -128,7 +128,9 @@ def planted(mode: str, impressions: int, **settings: Any) -> Study:
 
     With the default twenty impressions a user, next to nothing can be learned about anybody.
     """
-    side = math.isqrt(4 * impressions) + 1  # a quarter of all pairs at most
+    side = math.isqrt(4 * impressions)
+    while side * (side // 4) < impressions:  # a quarter of the items a user at most
+        side += 1
     sizes = [f"num_users={side}", f"num_items={side}"]
     options = [f"targets={mode}", f"num_interactions={impressions}", *sizes]
     return Study(

@@ -98,17 +98,24 @@ def speed(results: Path) -> Table:
     found: Found = json.loads(path.read_text())
     rows = []
     for name, ms in found["ms_per_step"].items():
-        ratio = found["ratio"][name]
-        rows.append([f"step: {label(name.replace(' + ', '.'))}", f"{ms:.1f}", f"{ratio:.2f}"])
-    for head, of in found["peers"].items():
-        for library, entry in of.items():
-            title = f"{HEAD_LABELS[head]}, forward and backward: {library}"
-            rows.append([title, f"{entry['ms']:.1f}", f"{entry['times_ours']:.2f}"])
+        head, rule = name.split(" + ")
+        head, *size = head.split(", ")
+        title = ", ".join([label(f"{head}.{rule}"), *size])
+        number = f"{found['parameters'][name]:,}"
+        rows.append([title, number, f"{ms:.1f}", f"{found['ratio'][name]:.2f}"])
+    for kind, heads in found["peers"].items():
+        for head, of in heads.items():
+            for library, entry in of.items():
+                title = f"{HEAD_LABELS[head]}, {kind}: {library}"
+                rows.append([title, "", f"{entry['ms']:.1f}", f"{entry['times_ours']:.2f}"])
     machine = found["machine"]
     notes = [
         f"Batches of {found['batch_size']} impressions of {found['data']}, inputs of width"
         f" {found['input_width']}; medians of {found['rounds']} interleaved rounds. Steps stand"
-        f" beside {label(str(SHARED))}, other libraries beside this one, all of the same sizes.",
+        f" beside {label(str(SHARED))}, other libraries beside this one, all of the same sizes."
+        f" HTLNet with GradientAdjustment takes {found['ratio_large']:.2f} times as long as the"
+        f" large SharedBottom, and the small HTLNet {found['ratio_small']:.2f} times as long as"
+        f" SharedBottom: pairs with about as many parameters each.",
         f"{machine['processor']}, {machine['threads']} thread, torch {machine['torch']}.",
     ]
-    return Table(["", "ms", "ratio"], rows, notes)
+    return Table(["", "parameters of the head", "ms", "ratio"], rows, notes)

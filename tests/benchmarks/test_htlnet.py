@@ -21,7 +21,9 @@ from benchmarks.paper._htlnet_cells import ABLATION, GRID, HTLNET, SHARED, Cell,
 from benchmarks.paper._htlnet_census import COLUMNS, census, describe
 from benchmarks.paper._htlnet_worlds import shares
 from pyg_mtrec._errors import InputError
+from pyg_mtrec.datasets import Planted
 from pyg_mtrec.metrics import sign_flip_test
+from pyg_mtrec.training._options import parse_options
 
 pytest.importorskip("optuna", reason="the search needs optuna: pip install 'pyg-mtrec[search]'")
 PARAMS = {"lr": 0.003, "weight_decay": 1e-5, "head.dropout": 0.1}
@@ -49,6 +51,15 @@ def test_cells_become_settings():
     assert settings.dataset_options[-1] == "seed=7" and settings.seed == 7
     one_log = _htlnet_cells.table_study("planted", None, 1000)
     assert one_log.at(SHARED, PARAMS, 7).dataset_options == study.settings["dataset_options"]
+
+
+@pytest.mark.parametrize("impressions", [50, 60_000])
+def test_planted_worlds_are_as_dense_as_they_can_be(impressions):
+    options = parse_options(planted("hybrid", impressions).settings["dataset_options"], "options")
+    assert Planted(**options)[0]["user", "interacts", "item"].edge_index.size(1) == impressions
+    fewer = {name: options[name] - 1 for name in ("num_users", "num_items")}
+    with pytest.raises(InputError, match="num_interactions"):
+        Planted(**{**options, **fewer})
 
 
 def test_all_cells_have_one_grid_beside_what_is_the_rule_s():
