@@ -22,6 +22,8 @@ written by benchmarks/paper/pmtrec.py and makes the tables ``pmtrec-table2-DATAS
 docs/_static/pmtrec/. ``uprth-authors-steam.json`` and ``uprth-steam.json``, of
 benchmarks/paper/uprth.py, make the tables ``uprth-...`` and the figure ``uprth-attention``, and
 ``htlnet-DATA.json``, of benchmarks/paper/htlnet.py, the tables and figures ``htlnet-...``.
+``dtrn-DATA.json``, of benchmarks/paper/dtrn.py, and ``bottoms.json``, of
+benchmarks/speed/bottoms.py, make those called ``dtrn-...``.
 ``uprth-epinions.json`` and ``uprth-amazon-video-games-2014.json``, of
 benchmarks/paper/uprth_graphs.py, make ``uprth-graphs`` and ``uprth-graphs-stages``.
 """
@@ -33,10 +35,14 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.paper import (
+    _dtrn_plots,
+    _dtrn_study_tables,
+    _dtrn_tables,
     _htlnet_plots,
     _htlnet_tables,
     _htlnet_world_tables,
@@ -46,6 +52,8 @@ from benchmarks.paper import (
     _uprth_plots,
     _uprth_tables,
 )
+from benchmarks.paper._dtrn_labels import DATASETS as DTRN_DATASETS
+from benchmarks.paper._htlnet_plots import Plot
 from benchmarks.paper._tables import Report, Table, spread
 from benchmarks.paper.questions import (
     decay,
@@ -274,6 +282,16 @@ def best() -> Table:
     return Table(["data", "ranked by", *map(metric_label, METRICS)], rows, notes)
 
 
+def _make_on(make: Callable[[Path, str], Table], dataset: str) -> Table:
+    """A table of one data set, of the results that there are when it is asked for."""
+    return make(RESULTS, dataset)
+
+
+# Figures of benchmarks that name theirs by themselves: prefix to plots and what makes an image.
+PLOTS: dict[str, tuple[dict[str, Plot], Callable[[str, Any], bytes]]] = {
+    "htlnet": (_htlnet_plots.PLOTS, _htlnet_plots.png),
+    "dtrn": (_dtrn_plots.PLOTS, _dtrn_plots.png),
+}
 TABLES: dict[str, Callable[[], Table]] = {
     "best": best,
     "quality": quality,
@@ -304,7 +322,22 @@ TABLES: dict[str, Callable[[], Table]] = {
     "htlnet-planted-difference": lambda: _htlnet_world_tables.planted_difference(RESULTS),
     "htlnet-census": lambda: _htlnet_world_tables.census(RESULTS),
     "heads": lambda: _htlnet_world_tables.speed(RESULTS),
+    "dtrn-planted": lambda: _dtrn_tables.planted(RESULTS),
+    "dtrn-planted-difference": lambda: _dtrn_tables.planted_difference(RESULTS),
+    "dtrn-relevance-found": lambda: _dtrn_tables.relevance(RESULTS),
+    "dtrn-cost": lambda: _dtrn_study_tables.cost(RESULTS),
 }
+_OF_DTRN = {
+    "real": _dtrn_tables.real,
+    "auc": _dtrn_tables.auc,
+    "conflicts": _dtrn_study_tables.conflict,
+    "similarity": _dtrn_study_tables.similarity,
+    "behaviours": _dtrn_study_tables.behaviours,
+    "unseen": _dtrn_study_tables.unseen,
+}
+for _data in DTRN_DATASETS:
+    for _kind, _make in _OF_DTRN.items():
+        TABLES[f"dtrn-{_kind}-{_data}"] = partial(_make_on, _make, _data)
 
 
 def _benchmark(name: str) -> Table | Figures:
@@ -312,15 +345,16 @@ def _benchmark(name: str) -> Table | Figures:
     if name == "uprth-attention":
         shown = {"attention": _uprth_plots.CAPTION} if _uprth_plots.pick(RESULTS) else {}
         return Figures("steam", shown, "uprth")
-    if name.removeprefix("htlnet-") in _htlnet_plots.PLOTS and name.startswith("htlnet-"):
-        plot = name.removeprefix("htlnet-")
-        made = _htlnet_plots.PLOTS[plot]
+    prefix, _, plot = name.partition("-")
+    if prefix in PLOTS and plot in PLOTS[prefix][0]:
+        made = PLOTS[prefix][0][plot]
         shown = {plot: made.caption} if made.pick(RESULTS) else {}
-        return Figures(made.data, shown, "htlnet")
+        return Figures(made.data, shown, prefix)
     kinds = sorted([*_tables.TABLES, "figures"], key=len, reverse=True)
     kind = next((kind for kind in kinds if name.startswith(f"pmtrec-{kind}-")), None)
     if kind is None:
-        figures = ["uprth-attention", *(f"htlnet-{plot}" for plot in _htlnet_plots.PLOTS)]
+        own = [f"{prefix}-{plot}" for prefix, (plots, _) in PLOTS.items() for plot in plots]
+        figures = ["uprth-attention", *own]
         known = ", ".join([*TABLES, *figures, *(f"pmtrec-{kind}-DATASET" for kind in kinds)])
         raise InputError(f"no table is called '{name}': the tables are {known}")
     report = Report.load(name.removeprefix(f"pmtrec-{kind}-"), RESULTS)
@@ -347,17 +381,20 @@ def _stale_images() -> Iterator[tuple[Path, str, Any]]:
     picked, image = _uprth_plots.pick(RESULTS), _image("steam", "attention", "uprth")
     if picked and _plots.is_stale(image, "attention", picked):
         yield image, "attention", picked
-    for name, made in _htlnet_plots.PLOTS.items():
-        picked, image = made.pick(RESULTS), _image(made.data, name, "htlnet")
-        if picked and _plots.is_stale(image, f"htlnet-{name}", picked):
-            yield image, f"htlnet-{name}", picked
+    for prefix, (plots, _) in PLOTS.items():
+        for name, made in plots.items():
+            picked, image = made.pick(RESULTS), _image(made.data, name, prefix)
+            if picked and _plots.is_stale(image, f"{prefix}-{name}", picked):
+                yield image, f"{prefix}-{name}", picked
 
 
 def _draw(name: str, picked: Any) -> bytes:
     if name == "attention":
         return _uprth_plots.png(picked)
-    owner = _htlnet_plots if name.startswith("htlnet-") else _plots
-    return owner.png(name.removeprefix("htlnet-"), picked)
+    prefix, _, plot = name.partition("-")
+    if prefix in PLOTS:
+        return PLOTS[prefix][1](plot, picked)
+    return _plots.png(name, picked)
 
 
 def fill(text: str, pattern: re.Pattern[str]) -> str:

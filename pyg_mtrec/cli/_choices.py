@@ -19,6 +19,7 @@ _HIDDEN = {
     "TIM",
     "TRM",
     "baselines.Constant",
+    "baselines.ItemRate",
 }
 _SPOKEN = {
     "dataset": "data set",
