@@ -61,9 +61,10 @@ class Worker:
 
     def close(self) -> None:
         """Ends the process."""
-        assert self.process.stdin is not None
+        assert self.process.stdin is not None and self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
+        self.process.stdout.close()
         self.process.wait()
 
 

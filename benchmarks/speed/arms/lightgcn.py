@@ -170,7 +170,7 @@ def _pyg(problem: Problem, normalised: bool) -> Step:
         )
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     return step
 
