@@ -73,7 +73,7 @@ class Run:
         self.trainer = Trainer(
             self.arm.step,
             self.arm.loader,
-            optimizer_of(settings, [self.arm.model], self.arm.step.balancer),
+            optimizer_of(settings, [self.arm.model], self.arm.step),
             lambda: metrics_of(valid(self.arm.predict(data.val)), list(data.targets)),
             select=METRIC,
             epochs=settings.epochs,

@@ -66,7 +66,7 @@ class Step:
         options = [f"{name}={value}" for name, value in (sizes or {}).items()]
         settings = replace(settings, head=head, balancer=rule, head_options=options)
         self.arm = PredictorArm(head, settings, head, rule, data, torch.device("cpu"))
-        self.optimizer = optimizer_of(settings, [self.arm.model], self.arm.step.balancer)
+        self.optimizer = optimizer_of(settings, [self.arm.model], self.arm.step)
         self.arm.model.train()
         self.all = [batch for batch in self.arm.loader if batch.size == settings.batch_size]
         self.batches = itertools.cycle(self.all)

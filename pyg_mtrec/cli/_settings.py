@@ -116,6 +116,11 @@ def _check_numbers(settings: Settings) -> None:
         if value is not None and value < least:
             inside = f" in '{where}'" if where else ""
             raise InputError(f"'{name}' needs to be at least {least}{inside} (got {value})")
+    if settings.optimizer == "row-adam" and settings.encoder != "mf":
+        raise InputError(
+            f"'row-adam' needs steps that read few rows, but '{settings.encoder}' reads all of"
+            " them: take '--optimizer adamw', which does the same, or '--encoder mf'"
+        )
     if not settings.topk or min(settings.topk) < 1:
         raise InputError(f"'topk' needs cut-offs of at least 1 (got {settings.topk})")
     if settings.head is not None and "/" in settings.select_metric:

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -39,6 +39,7 @@ class ForwardPass:
         adj_dict: Relation to operator.
         slots: Scratch space that is kept from step to step.
         num_sinks: One buffer a task, or 1 if a sum of the losses is differentiated.
+        on_read: Told which rows of the tables are read before they are.
     """
 
     def __init__(
@@ -50,12 +51,15 @@ class ForwardPass:
         adj_dict: Mapping[Any, Any] | None,
         slots: dict[str, Tensor],
         num_sinks: int,
+        on_read: Callable[[Mapping[str, Tensor | None]], None] | None = None,
     ) -> None:
         self.dense = dict(encoder.named_parameters())
         self.local = encoder.local
         wanted = node_ids(tasks, batches)
         full = None
         if not self.local:
+            if on_read is not None:
+                on_read(dict.fromkeys(tables))
             full = encoder(dict(tables), adj_dict or {})
         keys = {
             name: {n: key_of(full, tasks[name].view, n) for n in ids}
@@ -72,6 +76,8 @@ class ForwardPass:
                 self.ids[key] = all_ids(tables[key]) if self.local else None
         self.inputs: dict[str, Tensor]
         if full is None:
+            if on_read is not None:
+                on_read(self.ids)
             sources: Mapping[str, Tensor] = tables
             self.inputs = {
                 n: _gathered(tables[n].detach(), ids).requires_grad_()

@@ -1,6 +1,6 @@
 """One forward pass of a predictor, cut at the rows that it looked up."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -27,16 +27,21 @@ class PredictionPass:
         batch: Impressions,
         adj_dict: Mapping[Any, Any] | None,
         slots: dict[str, Tensor],
+        on_read: Callable[[Mapping[str, Tensor | None]], None] | None = None,
     ) -> None:
         self.pulled = False
         self.tables = model.tables
         self.propagates = model.encoder is not None and not model.encoder.local
+        found = model.look_up(batch)
+        if on_read is not None:
+            whole = _NODES if self.propagates else ()
+            on_read({name: None if name in whole else ids for name, ids in found.ids.items()})
         rows = model.represent(adj_dict)
         self.encoder = {} if model.encoder is None else dict(model.encoder.named_parameters())
         self.outputs: Grads = {}
         self.leaves: Grads = {}
         self.ids: dict[str, Tensor | None] = {}
-        joined, found = {}, model.look_up(batch)
+        joined: Grads = {}
         for name, wanted in found.ids.items():
             x = rows[name]
             place = wanted

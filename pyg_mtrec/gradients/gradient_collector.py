@@ -78,6 +78,8 @@ class GradientCollector:
         self.at, self.reduce = at, reduce
         self._slots: dict[str, Tensor] = {}
         self._buffers: dict[str, GradBuffer] = {}
+        #: Told which rows of the tables the next step reads, :obj:`None` for all, before it does.
+        self.on_read: Callable[[Mapping[str, Tensor | None]], None] | None = None
         self._step: ForwardPass | None = None
         self._pulled = False
 
@@ -220,7 +222,14 @@ class GradientCollector:
             for table in self.tables.values():
                 table.grad = None  # of the last step, as large as the table
         step = ForwardPass(
-            self.tables, self.encoder, self.tasks, batches, adj_dict, self._slots, num_sinks
+            self.tables,
+            self.encoder,
+            self.tasks,
+            batches,
+            adj_dict,
+            self._slots,
+            num_sinks,
+            self.on_read,
         )
         self._step = step
         return step
@@ -234,6 +243,8 @@ class GradientCollector:
         if any(x_dict[name] is not leaf for name, leaf in leaves.items()):
             return None
         ids = look_ups(self.tables, self.tasks, batches)
+        if self.on_read is not None:
+            self.on_read(ids)
         rows = {name: Gathered(leaf, self._buffer(name).clear()) for name, leaf in leaves.items()}
         for name, looked_up in ids.items():
             self._buffer(name).mark(looked_up)

@@ -92,6 +92,8 @@ class PredictionCollector:
         }
         self._slots: dict[str, Tensor] = {}
         self._buffers: dict[str, GradBuffer] = {}
+        #: Told which rows of the tables the next step reads, :obj:`None` for all, before it does.
+        self.on_read: Callable[[Mapping[str, Tensor | None]], None] | None = None
         self._step: PredictionPass | None = None
 
     @property
@@ -204,7 +206,7 @@ class PredictionCollector:
 
     def _forward(self, batch: Impressions, adj_dict: Mapping[Any, Any] | None) -> PredictionPass:
         self._step = PredictionPass(
-            self.model, self.tasks, self.columns, batch, adj_dict, self._slots
+            self.model, self.tasks, self.columns, batch, adj_dict, self._slots, self.on_read
         )
         return self._step
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pyg_mtrec.training.experiment import run_experiment as run_experiment
     from pyg_mtrec.training.multi_task_step import MultiTaskStep as MultiTaskStep
     from pyg_mtrec.training.prediction_scorer import PredictionScorer as PredictionScorer
+    from pyg_mtrec.training.row_adam import RowAdam as RowAdam
     from pyg_mtrec.training.settings import Settings as Settings
     from pyg_mtrec.training.trainer import Trainer as Trainer
 
@@ -17,6 +18,7 @@ _NAMES = {
     "EarlyStopping": "early_stopping",
     "MultiTaskStep": "multi_task_step",
     "PredictionScorer": "prediction_scorer",
+    "RowAdam": "row_adam",
     "Settings": "settings",
     "Trainer": "trainer",
     "evaluate_run": "evaluation",
@@ -26,6 +28,7 @@ __all__ = [
     "EarlyStopping",
     "MultiTaskStep",
     "PredictionScorer",
+    "RowAdam",
     "Settings",
     "Trainer",
     "evaluate_run",

@@ -24,6 +24,7 @@ from pyg_mtrec.training._options import check_options, check_values, parse_optio
 from pyg_mtrec.training._pretrained import load_pretrained
 from pyg_mtrec.training._stages import has_two_stages
 from pyg_mtrec.training.multi_task_step import MultiTaskStep
+from pyg_mtrec.training.row_adam import RowAdam
 from pyg_mtrec.training.settings import Settings
 from pyg_mtrec.training.trainer import Trainer
 from pyg_mtrec.transforms import NormalizedAdjacency
@@ -83,7 +84,7 @@ class Arm:
 
     def _optimizer(self) -> Optimizer:
         owners = [self.embedding, self.encoder, *self.tasks.values()]
-        return optimizer_of(self.settings, owners, self.step.balancer)
+        return optimizer_of(self.settings, owners, self.step)
 
     def pretrainer(self, **kwargs: Any) -> Trainer:
         r"""Returns the trainer of a first stage, whose own loss says when to stop."""
@@ -159,20 +160,27 @@ class Arm:
         }
 
 
-def optimizer_of(settings: Settings, owners: Iterable[nn.Module], balancer: Balancer) -> Optimizer:
+def optimizer_of(settings: Settings, owners: Iterable[nn.Module], step: MultiTaskStep) -> Optimizer:
     r"""Returns Adam over what modules and a rule learn, with the settings' decay.
 
     Args:
         settings: The run's settings.
         owners: The modules.
-        balancer: The rule.
+        step: The step, whose rule may learn too.
     """
     decay = 0.0 if settings.protocol == "authors" else settings.weight_decay
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for owner in owners for p in owner.parameters()], "weight_decay": decay},
         # What a rule learns is no representation: decay would pull it to its start.
-        {"params": list(balancer.parameters()), "weight_decay": 0.0},
+        {"params": list(step.balancer.parameters()), "weight_decay": 0.0},
     ]
+    if settings.optimizer == "row-adam":
+        tables = step.collector.tables
+        owned = {id(table) for table in tables.values()}
+        groups[0]["params"] = [p for p in groups[0]["params"] if id(p) not in owned]
+        optimizer = RowAdam(tables, groups, lr=settings.lr, weight_decay=decay)
+        optimizer.watch(step.collector)
+        return optimizer
     decoupled = settings.optimizer == "adamw"
     return (torch.optim.AdamW if decoupled else torch.optim.Adam)(
         [group for group in groups if group["params"]], lr=settings.lr, fused=True

@@ -74,7 +74,7 @@ class PredictorArm:
         return Trainer(
             self.step,
             self.loader,
-            optimizer_of(self.settings, [self.model], self.step.balancer),
+            optimizer_of(self.settings, [self.model], self.step),
             evaluate,
             select=select_metric(self.settings, self.data),
             epochs=self.settings.epochs,

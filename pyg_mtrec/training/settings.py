@@ -145,8 +145,9 @@ class Settings:
     weight_decay: float = _setting(1e-5, "weight decay of Adam, added after balancing")
     optimizer: str = _setting(
         "adam",
-        "adam adds weight decay to the gradient; adamw shrinks weights by lr times decay instead",
-        choices=("adam", "adamw"),
+        "adam adds weight decay to the gradient; adamw shrinks weights by lr times decay instead;"
+        " row-adam does what adamw does at the cost of the rows that a step reads (mf)",
+        choices=("adam", "adamw", "row-adam"),
     )
     topk: list[int] = _setting([5, 10, 20, 40], "cut-offs of the ranking metrics", metavar="K")
     select_metric: str = _setting(

@@ -16,6 +16,7 @@ from pyg_mtrec.runs import Checkpoint, History
 from pyg_mtrec.training._state import load_state, save_state
 from pyg_mtrec.training.early_stopping import EarlyStopping
 from pyg_mtrec.training.multi_task_step import MultiTaskStep
+from pyg_mtrec.training.row_adam import RowAdam
 
 if TYPE_CHECKING:
     from pyg_mtrec.loader import ImpressionLoader
@@ -173,6 +174,8 @@ class Trainer:
                     f"the loss of task {name!r} became {value} in epoch {epoch}: try a smaller"
                     " learning rate or, if it happens at once, look for it in the data"
                 )
+        if isinstance(self.optimizer, RowAdam):
+            self.optimizer.flush()
         trained = time.perf_counter()
         for module in self.modules.values():
             module.eval()
