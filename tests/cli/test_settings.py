@@ -88,6 +88,7 @@ def test_every_field_has_a_flag_that_sets_it(ranks: bool, tmp_path: Path) -> Non
         "root": str(tmp_path),
         "encoder": "ngcf",
         "balancer": "sum",
+        "optimizer": "adamw",  # the last one is for MF alone
         "yardsticks": ["item-knn"],
         **own,
     }
@@ -288,3 +289,9 @@ def test_a_file_may_hold_what_one_stage_does_not_need(tmp_path: Path) -> None:
     empty = write(tmp_path / "e.toml", 'encoder = "uprth"\nfinetune_tasks = []')
     with pytest.raises(InputError, match="'finetune_tasks' needs at least one task"):
         resolve({}, empty, resume=False)
+
+
+def test_row_adam_is_for_encoders_that_read_rows() -> None:
+    assert resolve(flags("--optimizer", "row-adam", "--encoder", "mf"), None, resume=False)
+    with pytest.raises(InputError, match="'lightgcn' reads all of them: take '--optimizer adamw'"):
+        resolve(flags("--optimizer", "row-adam", "--encoder", "lightgcn"), None, resume=False)
