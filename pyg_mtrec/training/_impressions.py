@@ -65,9 +65,9 @@ def load_impressions(settings: Settings) -> ImpressionData:
         options: dict[str, Any] = {"targets": "hybrid"} if module == "planted" else {}
         options |= dataset_options(settings, module)
         cls = named_class("datasets", module)
-        if hasattr(cls, "target_choices"):
+        if hasattr(cls, "target_choices") and "targets" not in options:
             wanted = [*(settings.targets or cls.default_targets), *_singular(settings, cls)]
-            options.setdefault("targets", tuple(dict.fromkeys(wanted)))
+            options["targets"] = tuple(dict.fromkeys(wanted))
             default = None if settings.targets else list(cls.default_targets)
         dataset = open_dataset(module, settings.root, **options)
         data, strategy = dataset[0], "time"

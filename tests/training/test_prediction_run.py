@@ -263,3 +263,17 @@ def test_a_column_that_is_not_there(tmp_path: Path) -> None:
         run(settings, tmp_path / "run")
     with pytest.raises(InputError, match="a head on '--interactions' needs '--targets'"):
         run(replace(settings, targets=[]), tmp_path / "run")
+
+
+def test_targets_of_the_data_set_s_own_arguments_are_learned(real_root: Any) -> None:
+    settings = Settings(
+        dataset="kuairand-slice",
+        root=str(real_root("kuairand_slice").parent),
+        dataset_options=["targets=click,profile_enter,watch_time"],
+        head="shared-bottom",
+    )
+    assert list(load_impressions(settings).targets) == ["click", "profile_enter", "watch_time"]
+    only = replace(settings, targets=["profile_enter"])
+    assert list(load_impressions(only).targets) == ["profile_enter"]
+    default = replace(settings, dataset_options=[])
+    assert list(load_impressions(default).targets) == ["click", "long_view", "watch_time"]
