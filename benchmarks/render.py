@@ -24,6 +24,7 @@ benchmarks/paper/uprth.py, make the tables ``uprth-...`` and the figure ``uprth-
 ``htlnet-DATA.json``, of benchmarks/paper/htlnet.py, the tables and figures ``htlnet-...``.
 ``dtrn-DATA.json``, of benchmarks/paper/dtrn.py, and ``bottoms.json``, of
 benchmarks/speed/bottoms.py, make those called ``dtrn-...``.
+What ``python -m benchmarks.speed`` wrote makes the tables ``speed-...``.
 ``uprth-epinions.json`` and ``uprth-amazon-video-games-2014.json``, of
 benchmarks/paper/uprth_graphs.py, make ``uprth-graphs`` and ``uprth-graphs-stages``.
 """
@@ -63,6 +64,7 @@ from benchmarks.paper.questions import (
     sparsity,
     task_kinds,
 )
+from benchmarks.speed import _tables as _speed_tables
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.runs._labels import arm_label, metric_label
 
@@ -282,9 +284,9 @@ def best() -> Table:
     return Table(["data", "ranked by", *map(metric_label, METRICS)], rows, notes)
 
 
-def _make_on(make: Callable[[Path, str], Table], dataset: str) -> Table:
-    """A table of one data set, of the results that there are when it is asked for."""
-    return make(RESULTS, dataset)
+def _make_on(make: Callable[..., Table], *dataset: str) -> Table:
+    """A table, perhaps of one data set, of the results that there are when it is asked for."""
+    return make(RESULTS, *dataset)
 
 
 # Figures of benchmarks that name theirs by themselves: prefix to plots and what makes an image.
@@ -327,6 +329,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "dtrn-relevance-found": lambda: _dtrn_tables.relevance(RESULTS),
     "dtrn-cost": lambda: _dtrn_study_tables.cost(RESULTS),
 }
+TABLES |= {name: partial(_make_on, make) for name, make in _speed_tables.TABLES.items()}
 _OF_DTRN = {
     "real": _dtrn_tables.real,
     "auc": _dtrn_tables.auc,

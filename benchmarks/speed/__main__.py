@@ -12,18 +12,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Case to file, and to which of the shared options it takes.
+# Case to module, to which of the shared options it takes, and to options of its own.
 CASES = {
-    "lightgcn_epoch": ("lightgcn_epoch", ("root", "peers", "device", "threads")),
-    "rules": ("rules", ("root", "peers", "device", "threads")),
-    "ranking": ("ranking", ("root", "peers", "device", "threads")),
-    "sampling": ("sampling", ("root", "peers", "threads")),
-    "heads": ("heads", ("root",)),
-    "bottoms": ("bottoms", ()),
-    "uprth_epoch": ("uprth_epoch", ("root",)),
-    "uprth_growth": ("uprth_growth", ("threads",)),
-    "start": ("start", ()),
-    "growth": ("growth", ("threads",)),
+    "lightgcn_epoch": ("lightgcn_epoch", ("root", "peers", "device", "threads"), ()),
+    "rules": ("rules", ("root", "peers", "device", "threads"), ()),
+    "ranking": ("ranking", ("root", "peers", "device", "threads"), ()),
+    "ranking_epinions": (
+        "ranking",
+        ("root", "peers", "device", "threads"),
+        ("--dataset", "epinions", "--dim", "32"),
+    ),
+    "sampling": ("sampling", ("root", "peers", "threads"), ()),
+    "heads": ("heads", ("root",), ()),
+    "bottoms": ("bottoms", (), ()),
+    "uprth_epoch": ("uprth_epoch", ("root",), ()),
+    "uprth_growth": ("uprth_growth", ("threads",), ()),
+    "start": ("start", (), ()),
+    "growth": ("growth", ("threads",), ()),
 }
 
 
@@ -44,8 +49,8 @@ def main() -> None:
         parser.error(f"no case is called {', '.join(unknown)}: the cases are {', '.join(CASES)}")
     failed = []
     for name in args.cases or CASES:
-        module, shared = CASES[name]
-        options = ["--out", str(args.out / f"{name}.json")]
+        module, shared, own = CASES[name]
+        options = [*own, "--out", str(args.out / f"{name}.json")]
         for option in shared:
             value = getattr(args, option)
             if value:

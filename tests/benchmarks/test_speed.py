@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import math
 import subprocess
 import sys
@@ -105,3 +106,46 @@ def test_an_unknown_case_is_refused():
     command = [sys.executable, "-m", "benchmarks.speed", "lightgcn", "growth"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "no case is called lightgcn:" in done.stderr
+
+
+def test_tables_say_what_was_measured(tmp_path):
+    from benchmarks.speed import _tables
+
+    assert all(not make(tmp_path).rows for make in _tables.TABLES.values())
+    machine = {"processor": "x", "threads": 1, "torch": "2", "gpu": None, "device": "cpu"}
+    arm = {"ms": 12.34, "times_ours": 2.0, "mb": 7.6, "epoch_seconds": 4.2, "values": [0.001]}
+    missing = {"missing": "no such module"}
+    arms = {"pyg_mtrec": arm, "RecBole": missing}
+    sizes = {"edges": 10, "dim": 2, "layers": 1, "batch_size": 4, "test_users": 3, "num_items": 9}
+    common = {"machine": machine, "rounds": 5, "data": "gowalla", "sizes": sizes, "arms": arms}
+    lightgcn = {"batch_size": 4, "steps_per_epoch": 3, "bound_ms": 9.0, "copy_gb_per_s": 5.0}
+    case = {
+        "encoder": "mf",
+        "rule": "sum",
+        "at": "embedding",
+        "arms": {
+            "pyg_mtrec mf sum embedding": {**arm, "times_sum": 1.0},
+            "TorchJD mf sum": arm,
+        },
+    }
+    grown = {name: 0.5 for name in growth.NAMES}
+    files = {
+        "lightgcn_epoch": {**common, **lightgcn},
+        "rules": {**common, "cases": [case], "tables_mb": 1.0},
+        "ranking_epinions": common,
+        "sampling": common,
+        "start": {**common, "seconds": {"python": 0.1}, "added": {"and all": -0.004}},
+        "growth": {**common, "dim": 2, "sizes": {"1000": grown}, "exponents": grown},
+    }
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    found = {name: make(tmp_path).rows for name, make in _tables.TABLES.items()}
+    assert found["speed-lightgcn"][0] == ["pyg_mtrec", "12.3", "4.2", "2.00", "8"]
+    assert found["speed-lightgcn"][1][1] == "not measured"
+    assert found["speed-rules"] == [
+        ["MF", "sum", "12.3", "1.00", "8", "", "", "", "12.3", "2.00", "8"]
+    ]
+    assert found["speed-ranking"][0] == ["gowalla", "pyg_mtrec", "0.01", "2.00"]
+    assert found["speed-sampling"][0] == ["pyg_mtrec", "12.3", "2.00", "0.10 %"]
+    assert found["speed-start"][1] == ["added: and all", "-0.00"]
+    assert found["speed-growth"][-1] == ["exponent", "0.50", "0.50", "0.50", "0.50"]
