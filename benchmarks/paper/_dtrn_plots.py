@@ -1,6 +1,5 @@
 """Figures of the DTRN benchmark, from what benchmarks/results/dtrn-*.json and bottoms.json hold."""
 
-import io
 import json
 import statistics
 from collections.abc import Callable
@@ -8,14 +7,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.paper._dtrn_labels import DATASETS, MODE_LABELS, label, load, minus, target_text
 from benchmarks.paper._dtrn_study_tables import READ_LABELS
 from benchmarks.paper._htlnet_plots import Plot
-from benchmarks.paper._plots import _KEY, _RAMP, digest
+from benchmarks.paper._plots import _RAMP, image
 from pyg_mtrec.runs._plots import _COLORS, _INK, _clean
 
 SHOWN = ("shared-bottom.plain", "shared-bottom.dtrn")
@@ -187,11 +185,4 @@ for _name, _text in DATASETS.items():
 
 def png(name: str, picked: Any) -> bytes:
     """The image, with the hash of what it shows."""
-    buffer = io.BytesIO()
-    FigureCanvasAgg(PLOTS[name].draw(picked)).print_figure(
-        buffer,
-        format="png",
-        dpi=110,
-        metadata={_KEY: digest(f"dtrn-{name}", picked), "Software": None},
-    )
-    return buffer.getvalue()
+    return image(PLOTS[name].draw(picked), f"dtrn-{name}", picked)

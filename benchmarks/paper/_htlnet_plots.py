@@ -1,12 +1,10 @@
 """Figures of the HTLNet benchmark, from what benchmarks/results/htlnet-*.json hold."""
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -14,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.paper._htlnet_labels import MAIN, MODE_LABELS, label, load
-from benchmarks.paper._plots import _KEY, _RAMP, digest
+from benchmarks.paper._plots import _RAMP, image
 from pyg_mtrec.runs._plots import _COLORS, _GREY, _INK, _clean
 
 
@@ -189,11 +187,4 @@ PLOTS = {
 
 def png(name: str, picked: Any) -> bytes:
     """The image, with the hash of what it shows."""
-    buffer = io.BytesIO()
-    FigureCanvasAgg(PLOTS[name].draw(picked)).print_figure(
-        buffer,
-        format="png",
-        dpi=110,
-        metadata={_KEY: digest(f"htlnet-{name}", picked), "Software": None},
-    )
-    return buffer.getvalue()
+    return image(PLOTS[name].draw(picked), f"htlnet-{name}", picked)

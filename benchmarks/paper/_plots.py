@@ -304,8 +304,13 @@ def is_stale(path: Path, name: str, picked: Any) -> bool:
 
 def png(name: str, picked: Any) -> bytes:
     """Draws a figure."""
+    return image(PLOTS[name].draw(picked), name, picked)
+
+
+def image(figure: Figure, name: str, picked: Any) -> bytes:
+    """A figure as a file, with the hash of what it shows."""
     buffer = io.BytesIO()
-    FigureCanvasAgg(PLOTS[name].draw(picked)).print_figure(
+    FigureCanvasAgg(figure).print_figure(
         buffer, format="png", dpi=110, metadata={_KEY: digest(name, picked), "Software": None}
     )
     return buffer.getvalue()

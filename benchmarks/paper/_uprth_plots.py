@@ -1,14 +1,12 @@
 """The figure of attention, from what benchmarks/results/uprth-steam.json holds."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.paper._plots import _KEY, digest
+from benchmarks.paper._plots import image
 from pyg_mtrec.runs._plots import _COLORS, _GREY, _INK, _clean
 
 CAPTION = (
@@ -55,14 +53,7 @@ def draw(picked: Any) -> Figure:
 
 def png(picked: Any) -> bytes:
     """The image, with the hash of what it shows."""
-    buffer = io.BytesIO()
-    FigureCanvasAgg(draw(picked)).print_figure(
-        buffer,
-        format="png",
-        dpi=110,
-        metadata={_KEY: digest("attention", picked), "Software": None},
-    )
-    return buffer.getvalue()
+    return image(draw(picked), "attention", picked)
 
 
 def _label(part: dict[str, Any]) -> str:

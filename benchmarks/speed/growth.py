@@ -14,9 +14,6 @@ through the logarithms of the three largest sizes: what small ones pay for calls
 import argparse
 import json
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from itertools import islice
@@ -27,6 +24,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from benchmarks.speed._machine import machine
+from benchmarks.speed._worlds import add_arguments, measured
 from benchmarks.speed.lightgcn_epoch import say
 from benchmarks.speed.uprth_epoch import peak_gb
 from benchmarks.speed.uprth_growth import exponent
@@ -137,20 +135,10 @@ def _timed(run: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def _call(*words: Any) -> str:
-    command = [sys.executable, "-m", "benchmarks.speed.growth", *map(str, words)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
 def main() -> None:
     """Measures every size and prints what was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="interactions")
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="JSON file to write")
-    parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    add_arguments(parser, SIZES)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.prepare:
@@ -159,14 +147,8 @@ def main() -> None:
     if args.measure:
         print(json.dumps(measure(args.measure, args.dim)))
         return
-    found: dict[int, dict[str, Any]] = {}
-    for size in sorted(args.sizes):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "graph.pt"
-            _call("--sizes", size, "--prepare", path)
-            same = ["--dim", args.dim, "--threads", args.threads]
-            found[size] = json.loads(_call("--measure", path, *same))
-        print(f"{size:,} interactions: {found[size]}", file=sys.stderr)
+    same = ["--dim", args.dim, "--threads", args.threads]
+    found = measured("benchmarks.speed.growth", args.sizes, same)
     largest = dict(list(found.items())[-3:])
     content = {
         "case": "growth",

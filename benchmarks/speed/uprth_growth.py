@@ -16,9 +16,6 @@ import json
 import math
 import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from benchmarks.speed._machine import machine
+from benchmarks.speed._worlds import add_arguments, measured
 from benchmarks.speed.uprth_epoch import peak_gb
 from pyg_mtrec.datasets import Planted
 from pyg_mtrec.training import Settings
@@ -113,23 +111,12 @@ def _exponents(found: dict[int, dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def _call(*words: Any) -> str:
-    command = [sys.executable, "-m", "benchmarks.speed.uprth_growth", *map(str, words)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return done.stdout
-
-
 def main() -> None:
     """Measures every size and prints what was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="interactions")
-    parser.add_argument("--dim", type=int, default=64)
+    add_arguments(parser, SIZES)
     parser.add_argument("--epochs", type=int, default=7)
     parser.add_argument("--warm-up", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="JSON file to write")
-    parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.prepare:
@@ -141,14 +128,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     same = ["--dim", args.dim, "--epochs", args.epochs, "--warm-up", args.warm_up]
     same += ["--threads", args.threads]
-    found = {}
-    for size in sorted(args.sizes):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "graph.pt"
-            _call("--sizes", size, "--prepare", path)
-            found[size] = json.loads(_call("--measure", path, *same))
-        seconds, memory = found[size]["epoch_seconds"], found[size]["peak_gb"]
-        print(f"{size:,} interactions: {seconds:.3f} s, {memory:.2f} GB", file=sys.stderr)
+    found = measured("benchmarks.speed.uprth_growth", args.sizes, same)
     content: dict[str, Any] = {
         "case": "uprth_growth",
         "data": "planted",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed._problem import Problem
+from benchmarks.speed.arms._operator import normalised
 
 Step = Callable[[], float]
 _MAIN = ("user", "interacts", "item")
@@ -62,12 +63,12 @@ def pyg_mtrec(problem: Problem) -> Step:
 
 def pyg(problem: Problem) -> Step:
     """PyG's LightGCN as its example trains it, from the edges."""
-    return _pyg(problem, normalised=False)
+    return _pyg(problem, csr=False)
 
 
 def pyg_csr(problem: Problem) -> Step:
     """PyG's LightGCN on a CSR matrix that was normalised beforehand: the fastest way it has."""
-    return _pyg(problem, normalised=True)
+    return _pyg(problem, csr=True)
 
 
 def recbole(problem: Problem) -> Step:
@@ -134,7 +135,7 @@ def lightgcn_pytorch(problem: Problem) -> Step:
         n_users, m_items = sizes["num_users"], sizes["num_items"]
 
         def getSparseGraph(self) -> Tensor:
-            return _normalised(problem).to_sparse_coo().coalesce()
+            return normalised(problem).to_sparse_coo().coalesce()
 
     model = LightGCN(config, Dataset()).to(problem.device).train()
     _start(model.embedding_user.weight, model.embedding_item.weight, problem)
@@ -142,14 +143,14 @@ def lightgcn_pytorch(problem: Problem) -> Step:
     return lambda: float(trainer.stageOne(*next(every)))
 
 
-def _pyg(problem: Problem, normalised: bool) -> Step:
+def _pyg(problem: Problem, csr: bool) -> Step:
     from torch_geometric.nn import LightGCN
 
     sizes, tensors = problem.sizes, problem.tensors
     users = sizes["num_users"]
     graph: Tensor
-    if normalised:
-        graph, options = _normalised(problem), {"normalize": False}
+    if csr:
+        graph, options = normalised(problem), {"normalize": False}
     else:
         edges = tensors["edge_index"] + torch.tensor([[0], [users]], device=problem.device)
         graph, options = torch.cat([edges, edges.flip(0)], dim=1), {}
@@ -173,18 +174,6 @@ def _pyg(problem: Problem, normalised: bool) -> Step:
         return float(loss.detach())
 
     return step
-
-
-def _normalised(problem: Problem) -> Tensor:
-    """The symmetric operator over users and items as CSR."""
-    users, sizes = problem.sizes["num_users"], problem.sizes
-    number = users + sizes["num_items"]
-    user, item = problem.tensors["edge_index"]
-    row, column = torch.cat([user, item + users]), torch.cat([item + users, user])
-    degree = torch.bincount(row, minlength=number).float()
-    value = (degree[row] * degree[column]).rsqrt()
-    matrix = torch.sparse_coo_tensor(torch.stack([row, column]), value, (number, number))
-    return matrix.coalesce().to_sparse_csr()
 
 
 def _start(user: Tensor, item: Tensor, problem: Problem) -> None:

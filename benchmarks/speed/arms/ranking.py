@@ -117,25 +117,21 @@ def recbole(problem: Problem) -> Step:
 
 def bound(problem: Problem) -> Step:
     """No ranking: every score is formed and looked at once by ``topk``."""
-    users = _users(problem.tensors["held_out"])
-    user_x, item_x = problem.tensors["user_x"], problem.tensors["item_x"]
-
-    def step() -> dict[str, float]:
-        for chunk in users.split(problem.sizes["batch"]):
-            (user_x[chunk] @ item_x.t()).topk(K, dim=-1)
-        return {}
-
-    return step
+    return _scored(problem, lambda scores: scores.topk(K, dim=-1))
 
 
 def product(problem: Problem) -> Step:
     """No ranking: every score is formed, and the largest of each user is kept."""
+    return _scored(problem, lambda scores: scores.amax(dim=-1))
+
+
+def _scored(problem: Problem, look: Callable[[Tensor], Any]) -> Step:
     users = _users(problem.tensors["held_out"])
     user_x, item_x = problem.tensors["user_x"], problem.tensors["item_x"]
 
     def step() -> dict[str, float]:
         for chunk in users.split(problem.sizes["batch"]):
-            (user_x[chunk] @ item_x.t()).amax(dim=-1)
+            look(user_x[chunk] @ item_x.t())
         return {}
 
     return step

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from benchmarks.speed._problem import Problem
+from benchmarks.speed.arms._operator import normalised
 
 Step = Callable[[], float]
 RELATIONS = {
@@ -159,7 +160,7 @@ class Plain:
         tensors, sizes = problem.tensors, problem.sizes
         self.tables = [nn.Parameter(tensors[f"{name}_x"].clone()) for name in ("user", "item")]
         self.layers = sizes["layers"] if encoder == "lightgcn" else 0
-        self.matrix = _normalised(problem) if self.layers else None
+        self.matrix = normalised(problem) if self.layers else None
         self.optimizer = torch.optim.Adam(self.tables, lr=sizes["lr"], fused=True)
         self.every = itertools.cycle(tensors["triplets"])
 
@@ -179,17 +180,6 @@ class Plain:
             x, y = out[source][one], out[target]
             found.append(-logsigmoid((x * (y[positive] - y[negative])).sum(1)).mean())
         return torch.stack(found)
-
-
-def _normalised(problem: Problem) -> Tensor:
-    users = problem.sizes["num_users"]
-    number = users + problem.sizes["num_items"]
-    user, item = problem.tensors["edge_index"]
-    row, column = torch.cat([user, item + users]), torch.cat([item + users, user])
-    degree = torch.bincount(row, minlength=number).float()
-    value = (degree[row] * degree[column]).rsqrt()
-    matrix = torch.sparse_coo_tensor(torch.stack([row, column]), value, (number, number))
-    return matrix.coalesce().to_sparse_csr()
 
 
 class Arms(dict[str, Callable[[Problem], Step]]):

@@ -75,34 +75,30 @@ def pyg(problem: Problem) -> Step:
     """PyG's ``structured_negative_sampling`` of every batch: no known edge of the batch alone."""
     from torch_geometric.utils import structured_negative_sampling
 
-    edge_index, known = problem.tensors["edge_index"], _keys(problem)
-    loader = _index_loader(problem)
+    def draw(edges: Tensor) -> Tensor:
+        number = problem.sizes["num_items"]
+        return structured_negative_sampling(edges, number, contains_neg_self_loops=True)[2]
 
-    def step() -> float:
-        wrong = -1
-        for index in loader:
-            user, _, negative = structured_negative_sampling(
-                edge_index[:, index], problem.sizes["num_items"], contains_neg_self_loops=True
-            )
-            if wrong < 0:
-                wrong = _known(user, negative, known, problem)
-        return wrong / problem.sizes["batch_size"]
-
-    return step
+    return _drawn(problem, draw)
 
 
 def pyg_example(problem: Problem) -> Step:
     """What PyG's LightGCN example does: any item, known or not."""
+    number = problem.sizes["num_items"]
+    return _drawn(problem, lambda edges: torch.randint(0, number, (edges.size(1),)))
+
+
+def _drawn(problem: Problem, draw: Callable[[Tensor], Tensor]) -> Step:
     edge_index, known = problem.tensors["edge_index"], _keys(problem)
     loader = _index_loader(problem)
 
     def step() -> float:
         wrong = -1
         for index in loader:
-            user = edge_index[0, index]
-            negative = torch.randint(0, problem.sizes["num_items"], (index.numel(),))
-            if wrong < 0:
-                wrong = _known(user, negative, known, problem)
+            edges = edge_index[:, index]
+            negative = draw(edges)
+            if wrong < 0:  # of the first batch, so that it does not count
+                wrong = _known(edges[0], negative, known, problem)
         return wrong / problem.sizes["batch_size"]
 
     return step
