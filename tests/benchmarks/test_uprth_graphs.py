@@ -11,7 +11,7 @@ from benchmarks import render
 from benchmarks.paper import _assemble, _runs, uprth_graphs
 from benchmarks.paper import _uprth_graphs_arms as arms
 from benchmarks.paper import _uprth_graphs_report as graphs_report
-from benchmarks.speed import uprth_growth
+from benchmarks.speed import _worlds, uprth_growth
 from pyg_mtrec.datasets import Planted
 from pyg_mtrec.metrics import PairedComparison
 from pyg_mtrec.runs import RunDirectory
@@ -158,7 +158,8 @@ def test_trials_of_a_second_stage_share_the_first(monkeypatch):
 def test_growth_is_fitted_and_every_size_measured(tmp_path, monkeypatch, capsys):
     assert uprth_growth.exponent([10, 100, 1000], [3, 300, 30_000]) == pytest.approx(2)
 
-    def call(*words):
+    def call(module, *words):
+        assert module == "benchmarks.speed.uprth_growth"
         at = {word: words[place + 1] for place, word in enumerate(words) if word in OPTIONS}
         if "--prepare" in words:
             uprth_growth.prepare(at["--sizes"], at["--prepare"])
@@ -167,7 +168,7 @@ def test_growth_is_fitted_and_every_size_measured(tmp_path, monkeypatch, capsys)
         return json.dumps(found)
 
     OPTIONS = ("--sizes", "--prepare", "--measure", "--dim", "--epochs")
-    monkeypatch.setattr(uprth_growth, "_call", call)
+    monkeypatch.setattr(_worlds, "_call", call)
     peaks = itertools.count(1)  # this process has had its own already
     monkeypatch.setattr(uprth_growth, "peak_gb", lambda: float(next(peaks)))
     path = tmp_path / "uprth_growth.json"
