@@ -32,7 +32,7 @@ OF_HEADS: dict[str, dict[str, list[Any]]] = {"htlnet": {"head.temperature": [10.
 WIDE_GRID: dict[str, list[Any]] = {
     **GRID,
     "dim": [16, 32, 64],
-    "head.hidden": ["64", "128,64", "256,128", "512,256"],
+    "head.hidden": ["64,", "128,64", "256,128", "512,256"],
 }
 WIDE_TRIALS = 3  # times those of a cell
 

@@ -95,7 +95,7 @@ def _wanted(hint: Any) -> str:
     parts = get_args(hint) if get_origin(hint) in (types.UnionType, Union) else (hint,)
     known = [_KINDS[part] for part in parts if part in _KINDS]
     if any(get_origin(part) in (list, Sequence) for part in parts):
-        known.append("several, separated by commas")
+        known.append("several, separated by commas (a single one with a comma behind it)")
     return f"needs to be {' or '.join(known)}" if known else "cannot be given as text"
 
 

@@ -23,7 +23,8 @@ from benchmarks.paper._htlnet_worlds import shares
 from pyg_mtrec._errors import InputError
 from pyg_mtrec.datasets import Planted
 from pyg_mtrec.metrics import sign_flip_test
-from pyg_mtrec.training._options import parse_options
+from pyg_mtrec.training._named import named_class
+from pyg_mtrec.training._options import check_values, parse_options
 
 pytest.importorskip("optuna", reason="the search needs optuna: pip install 'pyg-mtrec[search]'")
 PARAMS = {"lr": 0.003, "weight_decay": 1e-5, "head.dropout": 0.1}
@@ -277,3 +278,13 @@ def test_tables_without_results_say_so(tmp_path, monkeypatch):
     for name in _htlnet_plots.PLOTS:
         text = f".. table: htlnet-{name}\n\n.. /table"
         assert "not run" in render.fill(text, render.RST)
+
+
+def test_every_entry_of_the_grids_can_be_made():
+    for grid, cell in ((_htlnet_cells.WIDE_GRID, _htlnet_cells.ALONE), (GRID, HTLNET)):
+        study = planted("hybrid", 1000)
+        for name, values in grid.items():
+            for value in values:
+                settings = study.at(cell, {name: value}, 0)
+                options = parse_options(settings.head_options, "head_options")
+                check_values(options, named_class("nn.heads", cell.head), cell.head)
