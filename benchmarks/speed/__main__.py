@@ -27,6 +27,7 @@ CASES = {
     "bottoms": ("bottoms", (), ()),
     "uprth_epoch": ("uprth_epoch", ("root",), ()),
     "uprth_growth": ("uprth_growth", ("threads",), ()),
+    "row_adam": ("row_adam", (), ()),
     "start": ("start", (), ()),
     "growth": ("growth", ("threads",), ()),
 }
